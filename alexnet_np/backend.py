@@ -1,0 +1,94 @@
+"""The one place that picks an array library and a kernel book for a device.
+
+    device        arrays   kernels
+    "reference"   NumPy    kernels/reference: the definition
+    "cpu"         NumPy    kernels/cpu, and reference for what that book leaves out
+    "gpu"         CuPy     kernels/gpu, and reference for what that book leaves out
+
+Nothing is imported before it is needed: Numba with the first cpu kernel, CuPy with device "gpu".
+"""
+
+from functools import cache, cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+DEVICES = ("reference", "cpu", "gpu")
+
+
+class DeviceError(RuntimeError):
+    """A device that this machine cannot offer."""
+
+
+class Backend:
+    """An array library (``xp``) and the functions to use on its arrays (``kernels``)."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def __repr__(self) -> str:
+        return f"Backend({self.device!r})"
+
+    @cached_property
+    def xp(self) -> ModuleType:
+        """numpy or cupy."""
+        return import_module("cupy") if self.device == "gpu" else np
+
+    @cached_property
+    def kernels(self) -> SimpleNamespace:
+        """The device's book: every name of the reference book, by the device's own function where it has one."""
+        functions: dict[str, Any] = {}
+        for book in dict.fromkeys(("reference", self.device)):
+            module = import_module(f"alexnet_np.kernels.{book}")
+            functions |= {name: getattr(module, name) for name in module.__all__}
+        return SimpleNamespace(**functions)
+
+    def asarray(self, array: Any, dtype: Any = None) -> Any:
+        """The array on this device, C-contiguous; copied only where device, dtype or order differ."""
+        if self.device != "gpu":
+            array = to_numpy(array)
+        return self.xp.ascontiguousarray(array, dtype=dtype)
+
+    def generator(self, rng: Any) -> Any:
+        """``rng`` itself where it draws this device's arrays, else a new generator seeded from it."""
+        if isinstance(rng, self.xp.random.Generator):
+            return rng
+        return self.xp.random.default_rng(int(rng.integers(2**62)))
+
+
+@cache
+def get(device: str) -> Backend:
+    """The backend of a device.
+
+    Raises ValueError for an unknown name, DeviceError where "gpu" finds no CuPy or no CUDA device.
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
+    if device == "gpu" and (problem := gpu_problem()):
+        raise DeviceError(problem)
+    return Backend(device)
+
+
+def gpu_problem() -> str | None:
+    """Why device "gpu" cannot be used, in a sentence; None where it can."""
+    if find_spec("cupy") is None:
+        return "device gpu: CuPy is not installed (pip install 'alexnet-np[gpu13]', or [gpu12] for CUDA 12)"
+    cupy = import_module("cupy")
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"device gpu: CuPy {cupy.__version__} finds no CUDA device ({error})"
+    return None if count else f"device gpu: CuPy {cupy.__version__} finds no CUDA device"
+
+
+def of(array: Any) -> Backend:
+    """The backend for arrays of this kind: "gpu" for CuPy's, "cpu" for NumPy's."""
+    return get("cpu" if isinstance(array, np.ndarray | np.generic) else "gpu")
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """The array in main memory, as NumPy's; copied only where it was on a GPU."""
+    return array.get() if type(array).__module__.partition(".")[0] == "cupy" else np.asarray(array)

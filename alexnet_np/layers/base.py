@@ -1,0 +1,165 @@
+"""What every layer has: parameters, what forward saved for backward, checks that speak in sentences.
+
+Shapes, here and in all layers: images are (N, H, W, C), vectors (N, features).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from .. import backend as backends
+
+Shape = tuple[int, ...]
+
+DTYPES = ("float32", "float64", "complex128")  # the last for complex-step gradient checks
+
+
+class Parameter:
+    """An array that is learned.
+
+    ``name`` is its path in the network ("features.0.weight"), ``data`` its value and ``grad`` the
+    gradient that backward wrote, of the same shape and dtype (None before the first backward).
+    """
+
+    def __init__(self, name: str, data: Any, backend: backends.Backend) -> None:
+        self.name = name
+        self.data = data
+        self.grad: Any = None
+        self.backend = backend
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, {tuple(self.data.shape)}, {self.data.dtype}, {self.backend.device})"
+
+    def to(self, backend: backends.Backend, dtype: Any) -> None:
+        """Move to a device and dtype; the gradient is dropped."""
+        self.data = backend.asarray(self.data, dtype)
+        self.grad = None
+        self.backend = backend
+
+    def write_grad(self, grad: Any, accumulate: bool) -> None:
+        """The rule for all of backward: gradients are written, and added only where accumulate says so."""
+        if accumulate and self.grad is not None:
+            self.grad += grad
+        else:
+            self.grad = grad
+
+
+class Layer:
+    """A differentiable function with parameters.
+
+    A subclass calls a pair of kernels in ``forward`` and ``backward``, and says in ``output_shape``
+    what it makes of a shape. It contains no arithmetic of its own.
+    """
+
+    def __init__(self) -> None:
+        self.backend = backends.get("cpu")
+        self._saved: tuple[Shape, Any] | None = None
+
+    # ---- what a subclass defines
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        """y = f(x). What backward needs is kept until backward takes it."""
+        raise NotImplementedError
+
+    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
+        """The gradient with respect to x, given that with respect to y; writes ``grad`` of every parameter.
+
+        ``accumulate`` adds to the gradients that are there. Without ``input_grad`` the layer may skip
+        dx and return None.
+        """
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of forward's result for an input of this shape, nothing computed. ValueError if it does not fit."""
+        return shape
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-adds of a forward for an input of this shape (bias and comparisons not counted)."""
+        return 0
+
+    def extra_repr(self) -> str:
+        """The arguments in the repr, written as torch writes them."""
+        return ""
+
+    @property
+    def label(self) -> str:
+        """How error messages call the layer."""
+        return repr(self)
+
+    # ---- what it gets
+
+    @property
+    def kernels(self) -> Any:
+        return self.backend.kernels
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        return self.forward(x, training)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def walk(self, name: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """Every layer that computes, with its path, in the order of forward."""
+        yield name, self
+
+    def parameters(self) -> list[Parameter]:
+        """The layer's parameters: weight, then bias."""
+        return [value for value in vars(self).values() if isinstance(value, Parameter)]
+
+    def to(self, device: str, dtype: Any = None) -> Self:
+        """Move to "reference", "cpu" or "gpu", and to a dtype; in place, returns the layer.
+
+        Gradients and what forward saved are dropped. The dtype stays where none is given.
+        """
+        backend = backends.get(device)
+        if dtype is not None and np.dtype(dtype).name not in DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+        for _, layer in self.walk():
+            layer.backend, layer._saved = backend, None
+        for parameter in self.parameters():
+            parameter.to(backend, dtype or parameter.data.dtype)
+        return self
+
+    def _new_parameter(self, name: str, data: Any) -> Parameter:
+        return Parameter(name, self.backend.asarray(data), self.backend)
+
+    def _keep(self, y: Any, saved: Any) -> Any:
+        """Keep what backward needs, and return y."""
+        self._saved = (y.shape, saved)
+        return y
+
+    def _recall(self, dy: Any) -> Any:
+        """What forward kept, once: a second backward needs a second forward."""
+        if self._saved is None:
+            raise RuntimeError(f"{self.label}: backward needs a forward before it, and each forward serves one backward")
+        shape, saved = self._saved
+        if dy.shape != shape:
+            raise ValueError(f"{self.label}: expected dy of shape {shape}, got {dy.shape}")
+        self._saved = None
+        return saved
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether a backward may follow."""
+        return self._saved is not None
+
+    def forget(self) -> None:
+        """Drop what forward kept for backward."""
+        self._saved = None
+
+    def _check_input(self, x: Any) -> None:
+        """Refuse an x of another library, dtype or shape than this layer takes."""
+        xp = self.backend.xp
+        if not isinstance(x, xp.ndarray):
+            raise TypeError(f"{self.label} on {self.backend.device}: expected a {xp.__name__} array, got {type(x).__name__}")
+        dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or DTYPES
+        if x.dtype.name not in dtypes:
+            raise TypeError(f"{self.label}: expected dtype {' or '.join(dtypes)}, got {x.dtype}")
+        self.output_shape(x.shape)
+
+    def _check_shape(self, shape: Shape, expected: tuple[str | int, ...]) -> None:
+        """expected names free axes and gives the size of fixed ones: ("N", "H", "W", 64)."""
+        fits = len(shape) == len(expected) and all(isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=True))
+        if not fits:
+            raise ValueError(f"{self.label}: expected ({', '.join(map(str, expected))}), got {tuple(shape)}")

@@ -1,0 +1,117 @@
+"""Layers one after another: Sequential, and Flatten between images and vectors."""
+
+from collections.abc import Iterable, Iterator
+from math import prod
+from typing import Any, Self
+
+from .base import Layer, Parameter, Shape
+
+
+class Flatten(Layer):
+    """(N, H, W, C) -> (N, H*W*C), in this order: channels run fastest, as in Keras.
+
+    torch flattens (C, H, W): weights of the Linear behind it are permuted on their way in (weights.py).
+    ``listed=False`` leaves the layer out of printouts, as where torch calls a function instead.
+    """
+
+    def __init__(self, listed: bool = True) -> None:
+        super().__init__()
+        self.listed = listed
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        self._check_input(x)
+        return self._keep(x.reshape(self.output_shape(x.shape)), x.shape)
+
+    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
+        return dy.reshape(self._recall(dy))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) < 2:
+            raise ValueError(f"{self.label}: expected (N, ...), got {tuple(shape)}")
+        return shape[0], prod(shape[1:])
+
+    def extra_repr(self) -> str:
+        return "start_dim=1, end_dim=-1"
+
+
+class Container(Layer):
+    """Named layers, each taking what the one before it gives."""
+
+    def __init__(self, **children: Layer) -> None:
+        super().__init__()
+        self.children = children
+        for name, child in children.items():
+            for parameter in child.parameters():
+                parameter.name = f"{name}.{parameter.name}"
+
+    def forward(self, x: Any, training: bool = False, keep: bool = True) -> Any:
+        """Every layer in turn. Without ``keep`` nothing is held for backward: for inference."""
+        return self._chain(self.walk(), x, training, keep)
+
+    @staticmethod
+    def _chain(layers: Iterable[tuple[str, Layer]], x: Any, training: bool, keep: bool) -> Any:
+        for _, layer in layers:
+            x = layer.forward(x, training)
+            if not keep:
+                layer.forget()
+        return x
+
+    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
+        """The chain rule: every layer in reverse, each handing the gradient of its input to the one before."""
+        return self._chain_back(self.walk(), dy, accumulate, input_grad)
+
+    @staticmethod
+    def _chain_back(layers: Iterable[tuple[str, Layer]], dy: Any, accumulate: bool, input_grad: bool) -> Any:
+        first, *others = (layer for _, layer in layers)
+        for layer in reversed(others):
+            dy = layer.backward(dy, accumulate)
+        return first.backward(dy, accumulate, input_grad)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for layer in self.children.values():
+            shape = layer.output_shape(shape)
+        return shape
+
+    def macs(self, shape: Shape) -> int:
+        total = 0
+        for _, layer in self.walk():
+            total += layer.macs(shape)
+            shape = layer.output_shape(shape)
+        return total
+
+    def parameters(self) -> list[Parameter]:
+        return [parameter for child in self.children.values() for parameter in child.parameters()]
+
+    def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
+        for key, child in self.children.items():
+            yield from child.walk(f"{name}.{key}" if name else key)
+
+    def to(self, device: str, dtype: Any = None) -> Self:
+        for child in self.children.values():
+            child.to(device, dtype)
+        self.backend = next(iter(self.children.values())).backend
+        return self
+
+    def forget(self) -> None:
+        for child in self.children.values():
+            child.forget()
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {child!r}" for name, child in self.children.items() if getattr(child, "listed", True)]
+        body = "\n".join(lines).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+
+class Sequential(Container):
+    """Container with the names "0", "1", ...; indexing and len as in torch."""
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("Sequential: expected at least one layer, got none")
+        super().__init__(**{str(i): layer for i, layer in enumerate(layers)})
+
+    def __getitem__(self, index: int) -> Layer:
+        return list(self.children.values())[index]
+
+    def __len__(self) -> int:
+        return len(self.children)

@@ -1,0 +1,57 @@
+"""Linear: kernels/reference/linear.py has the sums."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import init as inits
+from .arguments import integer
+from .base import Layer, Shape
+
+
+class Linear(Layer):
+    """y = x weight + bias: (N, in_features) -> (N, out_features). torch.nn.Linear's signature.
+
+    weight (in_features, out_features), which is the transpose of torch's; bias (out_features,).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        init: "str | inits.Rule" = "torch",
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = integer("Linear", "in_features", in_features)
+        self.out_features = integer("Linear", "out_features", out_features)
+        weight, bias_values = inits.rule(init)(rng or np.random.default_rng(), (in_features, out_features))
+        self.weight = self._new_parameter("weight", weight)
+        self.bias = self._new_parameter("bias", bias_values) if bias else None
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        self._check_input(x)
+        return self._keep(*self.kernels.linear_forward(x, self.weight.data, None if self.bias is None else self.bias.data))
+
+    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
+        dx, dw, db = self.kernels.linear_backward(dy, self._recall(dy), input_grad)
+        self.weight.write_grad(dw, accumulate)
+        if self.bias is not None:
+            self.bias.write_grad(db, accumulate)
+        return dx
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self._check_shape(shape, ("N", self.in_features))
+        return shape[0], self.out_features
+
+    def macs(self, shape: Shape) -> int:
+        return self.output_shape(shape)[0] * self.weight.data.size
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+    @property
+    def label(self) -> str:
+        return f"Linear({self.in_features}, {self.out_features})"

@@ -1,0 +1,45 @@
+"""The reference book: the definition of every sum, forward beside backward, in plain array code.
+
+Reading order: linear, activation, loss, sgd, then conv, pool, dropout, norm.
+"""
+
+from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
+from .conv import col2im, conv2d_backward, conv2d_forward, im2col
+from .dropout import dropout_backward, dropout_forward
+from .geometry import output_size
+from .linear import linear_backward, linear_forward
+from .loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from .norm import local_response_norm_backward, local_response_norm_forward
+from .pool import (
+    adaptive_avg_pool2d_backward,
+    adaptive_avg_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
+from .sgd import sgd_2012_inplace, sgd_torch_inplace
+
+__all__ = [
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "col2im",
+    "conv2d_backward",
+    "conv2d_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "im2col",
+    "linear_backward",
+    "linear_forward",
+    "local_response_norm_backward",
+    "local_response_norm_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "output_size",
+    "relu_backward",
+    "relu_forward",
+    "sgd_2012_inplace",
+    "sgd_torch_inplace",
+    "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+    "softmax_forward",
+]

@@ -1,0 +1,46 @@
+"""ReLU and softmax, forward and backward.
+
+Sources: Krizhevsky et al. 2012, section 3.1 (ReLU).
+"""
+
+from typing import Any
+
+from ..array_module import array_module
+
+
+def relu_forward(x: Any) -> tuple[Any, Any]:
+    """y = max(x, 0), element by element, any shape. NaN stays NaN (x * (x > 0) would turn inf into NaN)."""
+    xp = array_module(x)
+    y = xp.maximum(x, xp.zeros((), x.dtype))
+    return y, y
+
+
+def relu_backward(dy: Any, saved: Any) -> Any:
+    """dx = dy where y > 0, else 0.
+
+    The slope is 1 to the right of 0 and 0 to the left. At 0 there is none: 0 is chosen, as everywhere.
+    """
+    xp = array_module(dy)
+    y = saved
+    return xp.where(y > 0, dy, xp.zeros((), dy.dtype))
+
+
+def softmax_forward(x: Any) -> tuple[Any, Any]:
+    """p[n, k] = exp(x[n, k]) / sum_j exp(x[n, j]):  x (N, K)  ->  p (N, K)
+
+    Each row is first lowered by its maximum. That cancels in the fraction, and exp cannot overflow.
+    """
+    xp = array_module(x)
+    e = xp.exp(x - x.real.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    return p, p
+
+
+def softmax_backward(dp: Any, saved: Any) -> Any:
+    """dx[n, k] = p[n, k] (dp[n, k] - sum_j dp[n, j] p[n, j])
+
+    because dp[j]/dx[k] = p[j] ((1 if j = k else 0) - p[k]). Every row of dx sums to 0: adding the
+    same number to all of x's row changes nothing.
+    """
+    p = saved
+    return p * (dp - (dp * p).sum(axis=1, keepdims=True))

@@ -1,0 +1,38 @@
+"""Softmax cross-entropy, forward and backward.
+
+Sources: Krizhevsky et al. 2012, section 3 (multinomial logistic regression); Szegedy et al. 2016,
+section 7 (label smoothing).
+"""
+
+from typing import Any
+
+from ..array_module import array_module
+
+
+def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: float = 0.0) -> tuple[Any, Any]:
+    """loss = - mean over n of  sum_k q[n, k] log p[n, k],   p = softmax(logits)
+
+    logits (N, K), labels (N,) integers in 0 ... K-1  ->  loss, a scalar array
+
+    q is the wanted distribution: 1 at the label; with label smoothing e, (1 - e) at the label plus
+    e/K everywhere. log p = x - log sum exp x is computed as it stands, after lowering x by its
+    maximum: log of a softmax that underflowed to 0 would be -inf.
+    """
+    xp = array_module(logits)
+    N, K = logits.shape
+    x = logits - logits.real.max(axis=1, keepdims=True)
+    log_p = x - xp.log(xp.exp(x).sum(axis=1, keepdims=True))
+    at_label = xp.arange(K) == labels[:, None]
+    q = (1 - label_smoothing) * at_label.astype(logits.dtype) + label_smoothing / K
+    loss = -(q * log_p).sum() / N
+    return loss, (log_p, q)
+
+
+def softmax_cross_entropy_backward(dloss: Any, saved: Any) -> Any:
+    """dlogits = dloss * (p - q) / N, (N, K): what the network says, minus what was wanted.
+
+    From d log p[j] / dx[k] = (1 if j = k else 0) - p[k] and sum_k q[k] = 1. Rows sum to 0.
+    """
+    log_p, q = saved
+    xp = array_module(log_p)
+    return (xp.exp(log_p) - q) * (dloss / log_p.shape[0])
