@@ -84,9 +84,13 @@ def gpu_problem() -> str | None:
     return None if count else f"device gpu: CuPy {cupy.__version__} finds no CUDA device"
 
 
-def of(array: Any) -> Backend:
-    """The backend for arrays of this kind: "gpu" for CuPy's, "cpu" for NumPy's."""
-    return get("cpu" if isinstance(array, np.ndarray | np.generic) else "gpu")
+def of(array: Any, name: str = "array") -> Backend:
+    """The backend for arrays of this kind: "gpu" for CuPy's, "cpu" for NumPy's. ``name`` is for the TypeError."""
+    if isinstance(array, np.ndarray | np.generic):
+        return get("cpu")
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return get("gpu")
+    raise TypeError(f"{name}: expected a NumPy or CuPy array, got {type(array).__name__}")
 
 
 def to_numpy(array: Any) -> np.ndarray:

@@ -5,23 +5,15 @@ from typing import Any
 import numpy as np
 
 from . import backend
+from .layers.base import DTYPES
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> tuple[Any, Any]:
     """The mean over the batch of -log softmax(logits)[label], and its gradient.
 
-    logits (N, K), labels (N,) integers in 0 ... K-1  ->  loss (scalar), dlogits (N, K)
+    logits (N, K), labels (N,) integers in 0 ... K-1  ->  loss (scalar), dlogits (N, K), in logits' dtype
     """
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(f"softmax_cross_entropy: logits: expected (N, K), got {logits.shape}")
-    device = backend.of(logits)
-    labels = device.asarray(labels)
-    N, K = logits.shape
-    if labels.shape != (N,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"softmax_cross_entropy: labels: expected {N} integers, got {labels.dtype} of shape {labels.shape}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= K:
-        raise ValueError(f"softmax_cross_entropy: labels: expected 0 to {K - 1}, got {low if low < 0 else high}")
+    device, labels = _checked("softmax_cross_entropy", logits, labels)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"softmax_cross_entropy: label_smoothing: expected 0 <= e < 1, got {label_smoothing!r}")
     loss, saved = device.kernels.softmax_cross_entropy_forward(logits, labels, label_smoothing)
@@ -30,8 +22,26 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
 
 def top_k_correct(logits: Any, labels: Any, k: int) -> np.ndarray:
     """Whether the label is among the k largest logits: (N, K), (N,) -> (N,) booleans."""
+    _, labels = _checked("top_k_correct", logits, labels)
     logits, labels = backend.to_numpy(logits), backend.to_numpy(labels)
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     # Equal logits do not count for the label: a network that says the same of all classes knows nothing.
     rivals = (logits >= own).sum(axis=1) - 1
     return (rivals < k) & np.isfinite(own[:, 0])
+
+
+def _checked(where: str, logits: Any, labels: Any) -> tuple[backend.Backend, Any]:
+    """The backend of the logits, and the labels as its array; a sentence where they do not fit each other."""
+    device = backend.of(logits, f"{where}: logits")
+    if logits.dtype.name not in DTYPES:
+        raise TypeError(f"{where}: logits: expected dtype {' or '.join(DTYPES)}, got {logits.dtype}")
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(f"{where}: logits: expected (N, K), at least (1, 1), got {logits.shape}")
+    labels = device.asarray(labels)
+    N, K = logits.shape
+    if labels.shape != (N,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{where}: labels: expected {N} integers, got {labels.dtype} of shape {labels.shape}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= K:
+        raise ValueError(f"{where}: labels: expected 0 to {K - 1}, got {low if low < 0 else high}")
+    return device, labels

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Any
 
+from .layers.arguments import number
 from .layers.base import Parameter
 
 
@@ -23,6 +24,8 @@ class SGD:
 
     ``rule``: "torch", v <- m v + g + d w, w <- w - lr v; or "2012", v <- m v - lr (g + d w), w <- w + v.
     They differ only when lr changes. ``parameters`` is a list of parameters, or of ``Group``.
+
+    ``velocities`` holds v by the name of the parameter, from its first step on.
     """
 
     def __init__(
@@ -37,10 +40,16 @@ class SGD:
         if not given:
             raise ValueError("SGD: parameters: expected at least one, got none")
         self.groups = given if isinstance(given[0], Group) else [Group(given, lr, momentum, weight_decay)]
+        names: set[str] = set()
         for group in self.groups:
             for name in ("lr", "momentum", "weight_decay"):
-                if not getattr(group, name) >= 0:
-                    raise ValueError(f"SGD: {name}: expected at least 0, got {getattr(group, name)!r}")
+                number("SGD", name, getattr(group, name))
+            for parameter in group.parameters:
+                if not isinstance(parameter, Parameter):
+                    raise TypeError(f"SGD: parameters: expected a Parameter, got {type(parameter).__name__}")
+                if parameter.name in names:
+                    raise ValueError(f"SGD: parameters: expected each name once, got {parameter.name!r} twice")
+                names.add(parameter.name)
         if rule not in ("torch", "2012"):
             raise ValueError(f"SGD: rule: expected 'torch' or '2012', got {rule!r}")
         self.rule = rule
@@ -56,9 +65,11 @@ class SGD:
             for p in group.parameters:
                 kernels = p.backend.kernels
                 update = kernels.sgd_torch_inplace if self.rule == "torch" else kernels.sgd_2012_inplace
-                if p.name not in self.velocities:
-                    self.velocities[p.name] = p.backend.xp.zeros_like(p.data)
-                update(p.data, p.grad, self.velocities[p.name], group.lr, group.momentum, group.weight_decay)
+                v = self.velocities.get(p.name)
+                # The network may have moved to another device or dtype since the last step.
+                v = p.backend.xp.zeros_like(p.data) if v is None else p.backend.asarray(v, p.data.dtype)
+                update(p.data, p.grad, v, group.lr, group.momentum, group.weight_decay)
+                self.velocities[p.name] = v
 
     @property
     def lr(self) -> float:

@@ -10,6 +10,7 @@ The last line is the one that is silently wrong when forgotten: the network runs
 
 import os
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def load_torch(net: "Network", state: Mapping[str, Any]) -> None:
 
 
 def to_keras(net: "Network") -> list[np.ndarray]:
-    """The list that Keras's ``get_weights`` gives: kernel and bias of every layer, in order."""
+    """The list that Keras's ``get_weights`` gives: kernel and bias of every layer, in order. Not copies."""
     return [to_numpy(parameter.data) for parameter in net.parameters()]
 
 
@@ -106,8 +107,17 @@ def load_state(net: "Network", state: Mapping[str, Any]) -> None:
     _check_names(parameters, state)
     for name, parameter in parameters.items():
         _check_shape(name, parameter.data.shape, np.shape(state[name]))
+    values = {name: _convert(parameter, state[name]) for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
-        parameter.data[...] = parameter.backend.asarray(state[name], parameter.data.dtype)
+        parameter.data[...] = values[name]
+
+
+def _convert(parameter: Parameter, value: Any) -> Any:
+    """The value as an array of the parameter's dtype on its device."""
+    try:
+        return parameter.backend.asarray(value, parameter.data.dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"state dict: {parameter.name}: expected an array of numbers ({error})") from error
 
 
 def torch_name(parameter: Parameter) -> str:
@@ -126,11 +136,18 @@ def _with_images(net: "Network") -> list[tuple[Parameter, tuple[int, int, int] |
         image = None
         if len(shape) == 4:
             channels = shape[3]
-        elif len(shape) == 2 and not flattened:
-            side = round((shape[0] / channels) ** 0.5)
-            image, flattened = (side, side, channels), True
+        elif len(shape) == 2 and channels and not flattened:
+            image, flattened = _square_image(parameter, channels), True
         pairs.append((parameter, image))
     return pairs
+
+
+def _square_image(parameter: Parameter, channels: int) -> tuple[int, int, int]:
+    inputs = parameter.data.shape[0]
+    side = isqrt(inputs // channels)
+    if side * side * channels != inputs:
+        raise ValueError(f"weights: {parameter.name}: expected a square image of {channels} channels, got {inputs} inputs")
+    return side, side, channels
 
 
 def _to_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) -> np.ndarray:

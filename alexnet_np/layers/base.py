@@ -3,7 +3,7 @@
 Shapes, here and in all layers: images are (N, H, W, C), vectors (N, features).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -54,7 +54,7 @@ class Layer:
 
     def __init__(self) -> None:
         self.backend = backends.get("cpu")
-        self._saved: tuple[Shape, Any] | None = None
+        self._saved: tuple[Shape, Any, Any] | None = None  # shape and dtype of y, what backward needs
 
     # ---- what a subclass defines
 
@@ -126,16 +126,17 @@ class Layer:
 
     def _keep(self, y: Any, saved: Any) -> Any:
         """Keep what backward needs, and return y."""
-        self._saved = (y.shape, saved)
+        self._saved = (y.shape, y.dtype, saved)
         return y
 
     def _recall(self, dy: Any) -> Any:
         """What forward kept, once: a second backward needs a second forward."""
         if self._saved is None:
             raise RuntimeError(f"{self.label}: backward needs a forward before it, and each forward serves one backward")
-        shape, saved = self._saved
+        shape, dtype, saved = self._saved
+        self._check_array("dy", dy, [dtype.name])
         if dy.shape != shape:
-            raise ValueError(f"{self.label}: expected dy of shape {shape}, got {dy.shape}")
+            raise ValueError(f"{self.label}: dy: expected shape {shape}, got {dy.shape}")
         self._saved = None
         return saved
 
@@ -150,13 +151,16 @@ class Layer:
 
     def _check_input(self, x: Any) -> None:
         """Refuse an x of another library, dtype or shape than this layer takes."""
-        xp = self.backend.xp
-        if not isinstance(x, xp.ndarray):
-            raise TypeError(f"{self.label} on {self.backend.device}: expected a {xp.__name__} array, got {type(x).__name__}")
-        dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or DTYPES
-        if x.dtype.name not in dtypes:
-            raise TypeError(f"{self.label}: expected dtype {' or '.join(dtypes)}, got {x.dtype}")
+        self._check_array("x", x, [p.data.dtype.name for p in self.parameters()[:1]] or DTYPES)
         self.output_shape(x.shape)
+
+    def _check_array(self, name: str, array: Any, dtypes: Sequence[str]) -> None:
+        xp = self.backend.xp
+        if not isinstance(array, xp.ndarray):
+            got = type(array).__name__
+            raise TypeError(f"{self.label} on {self.backend.device}: {name}: expected a {xp.__name__} array, got {got}")
+        if array.dtype.name not in dtypes:
+            raise TypeError(f"{self.label}: {name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
 
     def _check_shape(self, shape: Shape, expected: tuple[str | int, ...]) -> None:
         """expected names free axes and gives the size of fixed ones: ("N", "H", "W", 64)."""

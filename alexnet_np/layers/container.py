@@ -41,6 +41,8 @@ class Container(Layer):
         super().__init__()
         self.children = children
         for name, child in children.items():
+            if not isinstance(child, Layer):
+                raise TypeError(f"{type(self).__name__}: {name}: expected a layer, got {type(child).__name__}")
             for parameter in child.parameters():
                 parameter.name = f"{name}.{parameter.name}"
 
@@ -91,6 +93,11 @@ class Container(Layer):
             child.to(device, dtype)
         self.backend = next(iter(self.children.values())).backend
         return self
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether any of the layers holds something for backward."""
+        return any(child.has_saved for child in self.children.values())
 
     def forget(self) -> None:
         for child in self.children.values():

@@ -44,7 +44,7 @@ class Conv2d(Layer):
             if channels % groups:
                 raise ValueError(f"Conv2d: {name}: expected a multiple of groups ({groups}), got {channels}")
         shape = (*self.kernel_size, in_channels // groups, out_channels)
-        weight, bias_values = inits.rule(init)(rng or np.random.default_rng(), shape)
+        weight, bias_values = inits.rule(init)(np.random.default_rng(rng), shape)
         self.weight = self._new_parameter("weight", weight)
         self.bias = self._new_parameter("bias", bias_values) if bias else None
 

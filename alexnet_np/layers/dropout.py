@@ -30,7 +30,7 @@ class Dropout(Layer):
         self.p = probability("Dropout", "p", p)
         self.inplace = inplace
         self.inverted = inverted
-        self.rng: Any = rng or np.random.default_rng()
+        self.rng: Any = np.random.default_rng(rng)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self._check_input(x)

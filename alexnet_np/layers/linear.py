@@ -27,7 +27,7 @@ class Linear(Layer):
         super().__init__()
         self.in_features = integer("Linear", "in_features", in_features)
         self.out_features = integer("Linear", "out_features", out_features)
-        weight, bias_values = inits.rule(init)(rng or np.random.default_rng(), (in_features, out_features))
+        weight, bias_values = inits.rule(init)(np.random.default_rng(rng), (in_features, out_features))
         self.weight = self._new_parameter("weight", weight)
         self.bias = self._new_parameter("bias", bias_values) if bias else None
 

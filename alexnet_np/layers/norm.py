@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .arguments import integer
+from .arguments import integer, number
 from .base import Layer, Shape
 
 
@@ -27,7 +27,9 @@ class LocalResponseNorm(Layer):
     ) -> None:
         super().__init__()
         self.size = integer("LocalResponseNorm", "size", size)
-        self.alpha, self.beta, self.k = alpha, beta, k
+        self.alpha = number("LocalResponseNorm", "alpha", alpha)
+        self.beta = number("LocalResponseNorm", "beta", beta)
+        self.k = number("LocalResponseNorm", "k", k)
         self.divide_alpha = divide_alpha
         if across not in ("channels", "space"):
             raise ValueError(f"LocalResponseNorm: across: expected 'channels' or 'space', got {across!r}")
