@@ -32,13 +32,13 @@ def padding(where: str, value: Any) -> tuple[Any, Any]:
 
 def probability(where: str, name: str, value: Any) -> float:
     """A number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"{where}: {name}: expected a probability from 0 to 1, got {value!r}")
     return float(value)
 
 
 def number(where: str, name: str, value: Any) -> float:
     """A number of at least 0; integers stay integers, as torch prints them."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
         raise ValueError(f"{where}: {name}: expected a number of at least 0, got {value!r}")
     return value if isinstance(value, int) else float(value)

@@ -129,10 +129,10 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     KH, KW, _, _ = w.shape
 
     dw = xp.zeros_like(w)
-    dx = xp.empty_like(x) if input_grad else None
+    dx: Any = xp.empty_like(x) if input_grad else None
     for images in _blocks(N):
         cols = im2col(x[images], (KH, KW), stride, padding)
-        dcols = xp.empty_like(cols) if input_grad else None
+        dcols: Any = xp.empty_like(cols) if input_grad else None
         for c, o in _channel_blocks(w, groups):
             # (n, OH, OW, KH, KW, C/G) . (n, OH, OW, O/G)  ->  (KH, KW, C/G, O/G)
             dw[..., o] += xp.tensordot(cols[..., c], dy[images, ..., o], axes=((0, 1, 2), (0, 1, 2)))
