@@ -103,6 +103,10 @@ class Container(Layer):
         for child in self.children.values():
             child.forget()
 
+    @property
+    def label(self) -> str:
+        return type(self).__name__
+
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}" for name, child in self.children.items() if getattr(child, "listed", True)]
         body = "\n".join(lines).replace("\n", "\n  ")
