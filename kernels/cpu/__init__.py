@@ -1,3 +1,27 @@
-"""The cpu book: the reference book's sums, fast on a CPU."""
+"""The cpu book: the reference book's sums, fast on a CPU with Numba and threads.
 
-__all__: list[str] = []
+    simd, gemm, jit, threads, memory     what the chapters are built from
+    conv (winograd, im2col), linear, pool, sgd     the chapters
+
+All of it is for float32; other dtypes, and whatever is left out here, are the reference book's.
+"""
+
+from .conv import conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward
+from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
+from .pool import max_pool2d_backward, max_pool2d_forward
+from .sgd import sgd_2012_inplace, sgd_torch_inplace
+
+__all__ = [
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
+    "linear_backward",
+    "linear_forward",
+    "linear_relu_backward",
+    "linear_relu_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "sgd_2012_inplace",
+    "sgd_torch_inplace",
+]

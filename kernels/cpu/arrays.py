@@ -1,0 +1,15 @@
+"""What kernels of this book take: writable, C-contiguous float32 arrays of NumPy."""
+
+from typing import Any
+
+import numpy as np
+
+
+def is_float32(*arrays: Any) -> bool:
+    """Whether this book has a kernel for them: other dtypes are the reference book's."""
+    return all(array is None or array.dtype == np.float32 for array in arrays)
+
+
+def floats(array: Any) -> Any:
+    """The array as kernels take it. Copied only where it is not contiguous or not writable: Numba compiles apart for those."""
+    return np.require(array, np.float32, ("C", "W"))

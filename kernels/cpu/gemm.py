@@ -1,0 +1,169 @@
+"""Matrix products, blocked for the registers and caches of one core.
+
+    multiply         C (+)= A  B          A row by row
+    multiply_turned  C (+)= A' B          for gradients of weights
+
+All matrices are row-major pieces of flat float32 arrays: X[i, j] = x[x0 + i*ldx + j]. B is walked in
+panels of PANEL columns: panel p begins at b[b0 + p*panel] and its rows are ldb apart. That covers a
+packed B (panel = K*PANEL, ldb = PANEL; see pack) and a plain one (panel = PANEL, ldb = its row length).
+
+The caller blocks K and the rows of A, so that a panel of B stays in the first cache (32 KB: K up to 256
+or so) and a block of A in the second.
+"""
+
+from typing import Any
+
+from .jit import compiled
+from .simd import PANEL, ROWS, tile
+
+_write = tile(ROWS)
+_write_4, _write_2, _write_1 = tile(4), tile(2), tile(1)
+_add = tile(ROWS, accumulate=True)
+_add_4, _add_2, _add_1 = tile(4, accumulate=True), tile(2, accumulate=True), tile(1, accumulate=True)
+_turned = tile(ROWS, transposed=True)
+_turned_4, _turned_2, _turned_1 = tile(4, transposed=True), tile(2, transposed=True), tile(1, transposed=True)
+_turned_add = tile(ROWS, transposed=True, accumulate=True)
+_turned_add_4 = tile(4, transposed=True, accumulate=True)
+_turned_add_2 = tile(2, transposed=True, accumulate=True)
+_turned_add_1 = tile(1, transposed=True, accumulate=True)
+
+
+@compiled
+def multiply(
+    a: Any, a0: int, lda: int, b: Any, b0: int, panel: int, ldb: int, c: Any, c0: int, ldc: int,
+    M: int, N: int, K: int, add: bool, edge: Any,
+) -> None:  # fmt: skip
+    """C (M, N) = A (M, K) B (K, N), added to C where ``add``.
+
+    Where N is no multiple of PANEL, B is packed with zeros up to it, and ``edge`` (ROWS*PANEL floats)
+    takes the last panel's tiles on their way to C.
+    """
+    for p in range(0, N, PANEL):
+        bp = b0 + p // PANEL * panel
+        width = min(PANEL, N - p)
+        i = 0
+        while i < M:
+            rows = _step(M - i)
+            if width == PANEL:
+                _multiply_tile(rows, a, a0 + i * lda, lda, b, bp, ldb, c, c0 + i * ldc + p, ldc, K, add)
+            else:
+                _multiply_tile(rows, a, a0 + i * lda, lda, b, bp, ldb, edge, 0, PANEL, K, False)
+                _copy_edge(edge, c, c0 + i * ldc + p, ldc, rows, width, add)
+            i += rows
+
+
+@compiled
+def multiply_turned(
+    a: Any, a0: int, lda: int, b: Any, b0: int, panel: int, ldb: int, c: Any, c0: int, ldc: int,
+    M: int, N: int, K: int, add: bool, edge: Any,
+) -> None:  # fmt: skip
+    """C (M, N) = A' B for A (K, M) and B (K, N), added to C where ``add``. ``edge``: see multiply."""
+    for p in range(0, N, PANEL):
+        bp = b0 + p // PANEL * panel
+        width = min(PANEL, N - p)
+        i = 0
+        while i < M:
+            rows = _step(M - i)
+            if width == PANEL:
+                _turned_tile(rows, a, a0 + i, lda, b, bp, ldb, c, c0 + i * ldc + p, ldc, K, add)
+            else:
+                _turned_tile(rows, a, a0 + i, lda, b, bp, ldb, edge, 0, PANEL, K, False)
+                _copy_edge(edge, c, c0 + i * ldc + p, ldc, rows, width, add)
+            i += rows
+
+
+@compiled
+def pack(b: Any, b0: int, ldb: int, K: int, N: int, out: Any, out0: int) -> None:
+    """A plain B (K, N) into panels: out[out0 + (j//PANEL)*K*PANEL + k*PANEL + j%PANEL] = B[k, j], zeros past N."""
+    for p in range(0, N, PANEL):
+        width = min(PANEL, N - p)
+        target = out0 + p * K
+        for k in range(K):
+            source = b0 + k * ldb + p
+            if width == PANEL:
+                for j in range(PANEL):
+                    out[target + j] = b[source + j]
+            else:
+                for j in range(PANEL):
+                    out[target + j] = b[source + j] if j < width else 0.0
+            target += PANEL
+
+
+@compiled
+def pack_turned(b: Any, b0: int, ldb: int, K: int, N: int, out: Any, out0: int) -> None:
+    """The same for a B whose transpose (N, K) lies in memory: out[...] = b[b0 + j*ldb + k]."""
+    for p in range(0, N, PANEL):
+        width = min(PANEL, N - p)
+        target = out0 + p * K
+        for j in range(PANEL):
+            if j < width:
+                source = b0 + (p + j) * ldb
+                for k in range(K):
+                    out[target + k * PANEL + j] = b[source + k]
+            else:
+                for k in range(K):
+                    out[target + k * PANEL + j] = 0.0
+
+
+def packed_size(K: int, N: int) -> int:
+    """How many floats pack writes."""
+    return K * (-(-N // PANEL) * PANEL)
+
+
+@compiled
+def _step(rows_left: int) -> int:
+    """The height of the next tile."""
+    if rows_left >= ROWS:
+        return ROWS
+    if rows_left >= 4:
+        return 4
+    return 2 if rows_left >= 2 else 1
+
+
+@compiled
+def _multiply_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
+    if add:
+        if rows == ROWS:
+            _add(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        elif rows == 4:
+            _add_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        elif rows == 2:
+            _add_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        else:
+            _add_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == ROWS:
+        _write(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == 4:
+        _write_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == 2:
+        _write_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    else:
+        _write_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+
+
+@compiled
+def _turned_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
+    if add:
+        if rows == ROWS:
+            _turned_add(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        elif rows == 4:
+            _turned_add_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        elif rows == 2:
+            _turned_add_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        else:
+            _turned_add_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == ROWS:
+        _turned(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == 4:
+        _turned_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    elif rows == 2:
+        _turned_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    else:
+        _turned_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+
+
+@compiled
+def _copy_edge(edge: Any, c: Any, c0: int, ldc: int, rows: int, width: int, add: bool) -> None:
+    for i in range(rows):
+        for j in range(width):
+            c[c0 + i * ldc + j] = edge[i * PANEL + j] + (c[c0 + i * ldc + j] if add else 0.0)

@@ -1,0 +1,466 @@
+"""Convolution with fewer multiplications: Winograd's minimal filtering, forward and both gradients.
+
+A tile of m x m outputs of an r x r convolution is computed from T x T inputs, T = m + r - 1, as
+
+    Y = A' [ (G g G') . (B' d B) ] A            (. element by element)
+
+with T*T multiplications instead of m*m*r*r: 49 instead of 225 for F(5, 3). Over all channels each of the
+T*T positions becomes one matrix product, so that the algorithm is three linear maps around a batch of
+products. For position x, tile t, channels c and o:
+
+    forward     V[x, t, c] = B' d B      M[x, t, o] = V U       y = A' M A        with U[x, c, o] = G g G'
+    backward    dM = A dy A'             dV = dM U'             dx = B dV B', overlapping tiles added
+                                         dU = V' dM             dg = G' dU G
+
+Backward is each map's transpose, in reverse order. docs/winograd.md derives all of it.
+
+Sources: Winograd 1980; Lavin & Gray 2015 (Fast algorithms for convolutional neural networks).
+"""
+
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import memory, threads
+from .gemm import multiply, multiply_turned
+from .jit import compiled
+from .simd import LANES, PANEL, ROWS, sandwich
+
+Matrix = list[list[Fraction]]
+
+POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-2", "1/2", "-1/2")]
+
+
+def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
+    """A' (m, T), G (T, r), B' (T, T) of F(m, r), exactly, by Cook-Toom interpolation.
+
+    The points are the first T - 1 of POINTS, and infinity.
+    """
+    points = POINTS[: m + r - 2]
+    full = _product(points)  # M(x) = the product of all (x - p)
+    transform_y = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
+    transform_g, transform_d = [], []
+    for j, p in enumerate(points):
+        others = _product(points[:j] + points[j + 1 :])  # M(x) / (x - p)
+        scale = sum(c * p**k for k, c in enumerate(others))
+        transform_g.append([p**k / scale for k in range(r)])
+        transform_d.append([*others, Fraction(0)])
+    transform_g.append([Fraction(k == r - 1) for k in range(r)])
+    transform_d.append(full)
+    return transform_y, transform_g, transform_d
+
+
+def _product(points: list[Fraction]) -> list[Fraction]:
+    """The coefficients of the product of all (x - p), constant first."""
+    polynomial = [Fraction(1)]
+    for p in points:
+        shifted = [Fraction(0), *polynomial]
+        polynomial = [s - p * c for s, c in zip(shifted, [*polynomial, Fraction(0)], strict=True)]
+    return polynomial
+
+
+def _transpose(matrix: Matrix) -> Matrix:
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+# The two forms in use: F(5, 3) for 3x3 kernels, F(4, 5) for 5x5. AlexNet's maps divide well: 55 = 11 x 5 exactly,
+# 27 = 7 x 4 - 1, 13 = 3 x 5 - 2.
+_A3, _G3, _B3 = matrices(5, 3)
+_A5, _G5, _B5 = matrices(4, 5)
+OUTPUT_SIDE = {3: 5, 5: 4}
+
+_b3, _b5 = sandwich(_B3), sandwich(_B5)
+_a3, _a5 = sandwich(_A3), sandwich(_A5)
+_g3, _g5 = sandwich(_G3), sandwich(_G5)
+_b3_back, _b5_back = sandwich(_transpose(_B3), accumulate=True), sandwich(_transpose(_B5), accumulate=True)
+_a3_back, _a5_back = sandwich(_transpose(_A3)), sandwich(_transpose(_A5))
+_g3_back, _g5_back = sandwich(_transpose(_G3)), sandwich(_transpose(_G5))
+
+
+class Plan(NamedTuple):
+    """The geometry of one convolution of stride 1, in whole tiles.
+
+    A convolution of stride S on few channels is one of stride 1 on S*S times as many (space to depth): then C
+    and r are those of the latter, and the image is folded while it is copied.
+    """
+
+    r: int  # side of the kernel
+    m: int  # side of a tile of outputs
+    T: int  # side of a tile of inputs
+    N: int
+    H: int  # of x as it lies in memory
+    W: int
+    C: int
+    OH: int
+    OW: int
+    O: int  # noqa: E741
+    top: int  # padding
+    left: int
+    S: int
+    TH: int  # tiles down and across an image
+    TW: int
+    block: int  # tiles that are worked on at a time
+
+
+# V and M of a block of tiles go through the cache, and U is read once for every block.
+BLOCK_BYTES = 8 << 20
+
+
+def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int, OH: int, OW: int, S: int) -> Plan:
+    """For x (N, H, W, C/S/S) and w (r, r, C, O)."""
+    N, H, W, _ = x_shape
+    r, _, C, O = w_shape
+    m = OUTPUT_SIDE[r]
+    T = m + r - 1
+    TH, TW = -(-OH // m), -(-OW // m)
+    block = max(1, BLOCK_BYTES // (4 * T * T * (C + O)) // ROWS) * ROWS
+    return Plan(r, m, T, N, H, W, C, OH, OW, O, top, left, S, TH, TW, min(block, -(-N * TH * TW // ROWS) * ROWS))
+
+
+# ---- images to tiles and back
+
+
+@compiled
+def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
+    """V[., t - t0, c] = B' d B for tiles t0 ... t1 - 1 (counted over all images) and channels c0 ... c1 - 1.
+
+    ``image`` (HP, WP, C) is zero at the padding; tiles (T*T, block, C).
+    """
+    WP = p.TW * p.m + p.r - 1
+    loaded = -1
+    for t in range(t0, t1):
+        n, ij = divmod(t, p.TH * p.TW)
+        if n != loaded:
+            if p.S == 1:
+                _load_image(p, x, n, image, WP, c0, c1)
+            else:
+                _fold_image(p, x, n, image, WP)
+            loaded = n
+        i, j = divmod(ij, p.TW)
+        source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.block * p.C
+        for c in range(c0, c1, LANES):
+            if p.r == 3:
+                _b3(image, source + c, WP * p.C, p.C, tiles, target + c, p.T * step, step)
+            else:
+                _b5(image, source + c, WP * p.C, p.C, tiles, target + c, p.T * step, step)
+
+
+@compiled
+def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+    """dM[., t - t0, o] = A dy A', and db += the sum of dy. Where ``relu``, dy counts only where y > 0.
+
+    ``image`` (TH*m, TW*m, O) is zero outside OH x OW.
+    """
+    WP = p.TW * p.m
+    loaded = -1
+    for t in range(t0, t1):
+        n, ij = divmod(t, p.TH * p.TW)
+        if n != loaded:
+            _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, ij == 0)
+            loaded = n
+        i, j = divmod(ij, p.TW)
+        source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.block * p.O
+        for o in range(o0, o1, LANES):
+            if p.r == 3:
+                _a3_back(image, source + o, WP * p.O, p.O, tiles, target + o, p.T * step, step)
+            else:
+                _a5_back(image, source + o, WP * p.O, p.O, tiles, target + o, p.T * step, step)
+
+
+@compiled
+def collect_output(p, tiles, image, y, bias, relu, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+    """y = A' M A, plus bias, and relu of it where ``relu``. ``image`` (TH*m, TW*m, O) holds one image's tiles."""
+    WP = p.TW * p.m
+    per_image = p.TH * p.TW
+    for t in range(t0, t1):
+        n, ij = divmod(t, per_image)
+        i, j = divmod(ij, p.TW)
+        target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.block * p.O
+        for o in range(o0, o1, LANES):
+            if p.r == 3:
+                _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
+            else:
+                _a5(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
+        if ij == per_image - 1:
+            for row in range(p.OH):
+                for column in range(p.OW):
+                    start = ((n * p.OH + row) * p.OW + column) * p.O
+                    inside = (row * WP + column) * p.O
+                    if relu:
+                        for o in range(o0, o1):
+                            y[start + o] = max(image[inside + o] + bias[o], np.float32(0))
+                    else:
+                        for o in range(o0, o1):
+                            y[start + o] = image[inside + o] + bias[o]
+
+
+@compiled
+def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
+    """dx = B dV B', overlapping tiles added. ``image`` (HP, WP, C) gathers one image."""
+    WP = p.TW * p.m + p.r - 1
+    per_image = p.TH * p.TW
+    for t in range(t0, t1):
+        n, ij = divmod(t, per_image)
+        if ij == 0:
+            for pixel in range((p.TH * p.m + p.r - 1) * WP):
+                image[pixel * p.C + c0 : pixel * p.C + c1] = 0
+        i, j = divmod(ij, p.TW)
+        target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.block * p.C
+        for c in range(c0, c1, LANES):
+            if p.r == 3:
+                _b3_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
+            else:
+                _b5_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
+        if ij == per_image - 1:
+            for row in range(p.H):
+                for column in range(p.W):
+                    start = ((n * p.H + row) * p.W + column) * p.C
+                    inside = ((row + p.top) * WP + column + p.left) * p.C
+                    for c in range(c0, c1):
+                        dx[start + c] = image[inside + c]
+
+
+@compiled
+def _load_image(p, x, n, image, WP, c0, c1):  # type: ignore[no-untyped-def]
+    for row in range(p.H):
+        for column in range(p.W):
+            start = ((n * p.H + row) * p.W + column) * p.C
+            inside = ((row + p.top) * WP + column + p.left) * p.C
+            for c in range(c0, c1):
+                image[inside + c] = x[start + c]
+
+
+@compiled
+def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
+    """Space to depth: image[I, J, (du, dv, c)] = x[n, I*S + du - top, J*S + dv - left, c], zero outside."""
+    raw = p.C // (p.S * p.S)
+    run = p.S * raw  # consecutive floats in x and in image
+    length = p.W * raw
+    for row in range(p.TH * p.m + p.r - 1):
+        for du in range(p.S):
+            i = row * p.S + du - p.top
+            outside = i < 0 or i >= p.H
+            source = (n * p.H + i) * length - p.left * raw
+            for column in range(WP):
+                target = (row * WP + column) * p.C + du * run
+                first = column * run - p.left * raw
+                if outside or first >= length or first + run <= 0:
+                    for e in range(run):
+                        image[target + e] = 0
+                elif first < 0 or first + run > length:
+                    for e in range(run):
+                        image[target + e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
+                else:
+                    for e in range(run):
+                        image[target + e] = x[source + column * run + e]
+
+
+@compiled
+def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, count):  # type: ignore[no-untyped-def]
+    for row in range(p.OH):
+        for column in range(p.OW):
+            start = ((n * p.OH + row) * p.OW + column) * p.O
+            inside = (row * WP + column) * p.O
+            if relu:
+                for o in range(o0, o1):
+                    image[inside + o] = dy[start + o] if y[start + o] > 0 else np.float32(0)
+            else:
+                for o in range(o0, o1):
+                    image[inside + o] = dy[start + o]
+            if count:
+                for o in range(o0, o1):
+                    db[o] += image[inside + o]
+
+
+# ---- filters
+
+
+@compiled
+def transform_filter(r, w, C, O, u, c0, c1):  # type: ignore[no-untyped-def]
+    """U = G g G' for input channels c0 ... c1 - 1: w (r, r, C, O) -> u (T*T, O/PANEL, C, PANEL), packed for multiply."""
+    step = C * O
+    for c in range(c0, c1):
+        for o in range(0, O, LANES):
+            target = (o // PANEL * C + c) * PANEL + o % PANEL
+            if r == 3:
+                _g3(w, c * O + o, 3 * step, step, u, target, 7 * step, step)
+            else:
+                _g5(w, c * O + o, 5 * step, step, u, target, 8 * step, step)
+
+
+@compiled
+def turn_filter(w, C, O, taps, turned, o0, o1):  # type: ignore[no-untyped-def]
+    """w (taps, C, O) -> turned (taps, O, C), for output channels o0 ... o1 - 1."""
+    for tap in range(taps):
+        for o in range(o0, o1):
+            for c in range(C):
+                turned[(tap * O + o) * C + c] = w[(tap * C + c) * O + o]
+
+
+@compiled
+def collect_filter_gradient(r, parts, du, C, O, dw, c0, c1):  # type: ignore[no-untyped-def]
+    """dw = G' dU G for input channels c0 ... c1 - 1, dU being the sum of ``parts`` arrays (T*T, C, O) in du."""
+    step = C * O
+    T = 7 if r == 3 else 8
+    for part in range(1, parts):
+        for position in range(T * T):
+            for e in range(position * step + c0 * O, position * step + c1 * O):
+                du[e] += du[part * T * T * step + e]
+    for c in range(c0, c1):
+        for o in range(0, O, LANES):
+            if r == 3:
+                _g3_back(du, c * O + o, T * step, step, dw, c * O + o, 3 * step, step)
+            else:
+                _g5_back(du, c * O + o, T * step, step, dw, c * O + o, 5 * step, step)
+
+
+# ---- products, for positions q0 ... q1 - 1 of the T*T
+
+
+@compiled
+def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
+    """M = V U."""
+    for q in range(q0, q1):
+        multiply(
+            v, q * p.block * p.C, p.C, u, q * p.C * p.O, p.C * PANEL, PANEL,
+            out, q * p.block * p.O, p.O, tiles, p.O, p.C, False, edge,
+        )  # fmt: skip
+
+
+@compiled
+def products_turned(p, v, dm, du, tiles, q0, q1, add, edge):  # type: ignore[no-untyped-def]
+    """dU (+)= V' dM."""
+    for q in range(q0, q1):
+        multiply_turned(
+            v, q * p.block * p.C, p.C, dm, q * p.block * p.O, PANEL, p.O,
+            du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
+        )  # fmt: skip
+
+
+@compiled
+def products_back(p, dm, turned, dv, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
+    """dV = dM U'."""
+    for q in range(q0, q1):
+        multiply(
+            dm, q * p.block * p.O, p.O, turned, q * p.C * p.O, p.O * PANEL, PANEL,
+            dv, q * p.block * p.C, p.C, tiles, p.C, p.O, False, edge,
+        )  # fmt: skip
+
+
+# ---- a thread's share: some images from beginning to end
+
+
+@compiled
+def forward_images(p, x, u, bias, relu, y, n0, n1, image, out, v, m, edge):  # type: ignore[no-untyped-def]
+    per_image = p.TH * p.TW
+    for t0 in range(n0 * per_image, n1 * per_image, p.block):
+        t1 = min(t0 + p.block, n1 * per_image)
+        spread_input(p, x, image, v, t0, t1, 0, p.C)
+        products(p, v, u, m, t1 - t0, 0, p.T * p.T, edge)
+        collect_output(p, m, out, y, bias, relu, t0, t1, 0, p.O)
+
+
+@compiled
+def backward_images(p, x, dy, y, relu, turned, du, db, dx, want_dx, n0, n1, image, gradient, dx_image, v, m, edge):  # type: ignore[no-untyped-def]
+    per_image = p.TH * p.TW
+    for t0 in range(n0 * per_image, n1 * per_image, p.block):
+        t1 = min(t0 + p.block, n1 * per_image)
+        spread_gradient(p, dy, y, relu, gradient, m, db, t0, t1, 0, p.O)
+        spread_input(p, x, image, v, t0, t1, 0, p.C)
+        products_turned(p, v, m, du, t1 - t0, 0, p.T * p.T, t0 > n0 * per_image, edge)
+        if want_dx:
+            products_back(p, m, turned, v, t1 - t0, 0, p.T * p.T, edge)
+            collect_input_gradient(p, v, dx_image, dx, t0, t1, 0, p.C)
+
+
+# ---- the launchers
+
+
+class _Workspace:
+    """One thread's buffers for a plan."""
+
+    def __init__(self, p: Plan, backward: bool) -> None:
+        positions = p.T * p.T
+        self.image = memory.zeros((p.TH * p.m + p.r - 1) * (p.TW * p.m + p.r - 1) * p.C)
+        self.gradient = memory.zeros(p.TH * p.m * p.TW * p.m * p.O)
+        self.dx_image = memory.empty(self.image.size if backward else 0)
+        self.v = memory.empty(positions * p.block * p.C)
+        self.m = memory.empty(positions * p.block * p.O)
+        self.edge = memory.empty(ROWS * PANEL)
+
+
+def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) -> np.ndarray:
+    """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,), all flat or C-contiguous."""
+    u = _filters(p, w.ravel())
+    y = memory.empty((p.N, p.OH, p.OW, p.O))
+    x, flat = x.ravel(), y.ravel()
+    if p.N >= threads.NUM_THREADS:
+        spaces = [_Workspace(p, backward=False) for _ in threads.shares(p.N)]
+        threads.run(
+            forward_images,
+            [
+                (p, x, u, b, relu, flat, n0, n1, s.image, s.gradient, s.v, s.m, s.edge)
+                for s, (n0, n1) in zip(spaces, threads.shares(p.N), strict=True)
+            ],
+        )
+        return y
+    s = _Workspace(p, backward=False)
+    tiles = p.N * p.TH * p.TW
+    for t0 in range(0, tiles, p.block):
+        t1 = min(t0 + p.block, tiles)
+        fold = [(0, p.C)] if p.S > 1 else threads.shares(p.C, LANES)  # folding fills all channels at once
+        threads.run(spread_input, [(p, x, s.image, s.v, t0, t1, c0, c1) for c0, c1 in fold])
+        threads.run(products, [(p, s.v, u, s.m, t1 - t0, q0, q1, _edge()) for q0, q1 in threads.shares(p.T * p.T)])
+        threads.run(
+            collect_output, [(p, s.m, s.gradient, flat, b, relu, t0, t1, o0, o1) for o0, o1 in threads.shares(p.O, LANES)]
+        )
+    return y
+
+
+def backward(
+    p: Plan, x: np.ndarray, w: np.ndarray, dy: np.ndarray, y: np.ndarray | None, input_grad: bool
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """dx (N, H, W, C), dw (r, r, C, O), db (O,). Where y is given, forward ended in a ReLU that gave y."""
+    relu = y is not None
+    positions = p.T * p.T
+    turned = _filters_turned(p, w.ravel()) if input_grad else memory.empty(0)
+    dx = memory.empty((p.N, p.H, p.W, p.C)) if input_grad else memory.empty(0)
+    images = threads.shares(p.N)
+    du = memory.empty((len(images), positions, p.C, p.O))
+    db = np.zeros((len(images), p.O), np.float32)
+    x, dy = x.ravel(), dy.ravel()
+    masks = dy if y is None else y.ravel()
+    spaces = [_Workspace(p, backward=True) for _ in images]
+    threads.run(
+        backward_images,
+        [
+            (p, x, dy, masks, relu, turned, du[k].ravel(), db[k], dx.ravel(), input_grad, n0, n1)
+            + (s.image, s.gradient, s.dx_image, s.v, s.m, s.edge)
+            for k, (s, (n0, n1)) in enumerate(zip(spaces, images, strict=True))
+        ],
+    )
+    dw = memory.empty((p.r, p.r, p.C, p.O))
+    threads.run(
+        collect_filter_gradient,
+        [(p.r, len(images), du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)],
+    )
+    return (dx if input_grad else None), dw, db.sum(axis=0)
+
+
+def _edge() -> np.ndarray:
+    return np.empty(ROWS * PANEL, np.float32)
+
+
+def _filters(p: Plan, w: np.ndarray) -> np.ndarray:
+    u = memory.empty(p.T * p.T * p.C * p.O)
+    threads.run(transform_filter, [(p.r, w, p.C, p.O, u, c0, c1) for c0, c1 in threads.shares(p.C)])
+    return u
+
+
+def _filters_turned(p: Plan, w: np.ndarray) -> np.ndarray:
+    """U' packed for products_back: the transform of each filter with its channels exchanged."""
+    turned, u = memory.empty(w.size), memory.empty(p.T * p.T * p.C * p.O)
+    threads.run(turn_filter, [(w, p.C, p.O, p.r * p.r, turned, o0, o1) for o0, o1 in threads.shares(p.O)])
+    threads.run(transform_filter, [(p.r, turned, p.O, p.C, u, o0, o1) for o0, o1 in threads.shares(p.O)])
+    return u

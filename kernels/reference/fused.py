@@ -1,0 +1,35 @@
+"""Pairs of operations that an engine computes in one pass. Here: one after the other."""
+
+from typing import Any
+
+from .activation import relu_backward, relu_forward
+from .conv import conv2d_backward, conv2d_forward
+from .linear import linear_backward, linear_forward
+
+
+def conv2d_relu_forward(
+    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
+) -> tuple[Any, Any]:
+    """relu(conv2d(x)): shapes as in conv2d_forward."""
+    y, conv_saved = conv2d_forward(x, w, b, stride, padding, groups)
+    y, relu_saved = relu_forward(y)
+    return y, (conv_saved, relu_saved)
+
+
+def conv2d_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
+    """dx, dw, db as in conv2d_backward."""
+    conv_saved, relu_saved = saved
+    return conv2d_backward(relu_backward(dy, relu_saved), conv_saved, input_grad)
+
+
+def linear_relu_forward(x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:
+    """relu(linear(x)): shapes as in linear_forward."""
+    y, linear_saved = linear_forward(x, w, b)
+    y, relu_saved = relu_forward(y)
+    return y, (linear_saved, relu_saved)
+
+
+def linear_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
+    """dx, dw, db as in linear_backward."""
+    linear_saved, relu_saved = saved
+    return linear_backward(relu_backward(dy, relu_saved), linear_saved, input_grad)
