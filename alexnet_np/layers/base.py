@@ -140,6 +140,12 @@ class Layer:
         self._saved = None
         return saved
 
+    def _write_grads(self, accumulate: bool, dx: Any, *grads: Any) -> Any:
+        """Hand the parameters their gradients, and return dx."""
+        for parameter, grad in zip(self.parameters(), grads, strict=False):  # a layer without bias: its gradient is None
+            parameter.write_grad(grad, accumulate)
+        return dx
+
     @property
     def has_saved(self) -> bool:
         """Whether a backward may follow."""

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, Self
 
 from .base import Layer, Parameter, Shape
+from .fused import fused
 
 
 class Flatten(Layer):
@@ -52,10 +53,10 @@ class Container(Layer):
 
     @staticmethod
     def _chain(layers: Iterable[tuple[str, Layer]], x: Any, training: bool, keep: bool) -> Any:
-        for _, layer in layers:
-            x = layer.forward(x, training)
+        for step in fused(layer for _, layer in layers):
+            x = step.forward(x, training)
             if not keep:
-                layer.forget()
+                step.forget()
         return x
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
@@ -64,9 +65,9 @@ class Container(Layer):
 
     @staticmethod
     def _chain_back(layers: Iterable[tuple[str, Layer]], dy: Any, accumulate: bool, input_grad: bool) -> Any:
-        first, *others = (layer for _, layer in layers)
-        for layer in reversed(others):
-            dy = layer.backward(dy, accumulate)
+        first, *others = fused(layer for _, layer in layers)
+        for step in reversed(others):
+            dy = step.backward(dy, accumulate)
         return first.backward(dy, accumulate, input_grad)
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -20,6 +20,8 @@ class Conv2d(Layer):
     weight (KH, KW, in_channels/groups, out_channels), bias (out_channels,).
     """
 
+    kernel = "conv2d"
+
     def __init__(
         self,
         in_channels: int,
@@ -50,15 +52,15 @@ class Conv2d(Layer):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self._check_input(x)
-        bias = None if self.bias is None else self.bias.data
-        return self._keep(*self.kernels.conv2d_forward(x, self.weight.data, bias, self.stride, self.padding, self.groups))
+        return self._keep(*self.kernels.conv2d_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        dx, dw, db = self.kernels.conv2d_backward(dy, self._recall(dy), input_grad)
-        self.weight.write_grad(dw, accumulate)
-        if self.bias is not None:
-            self.bias.write_grad(db, accumulate)
-        return dx
+        return self._write_grads(accumulate, *self.kernels.conv2d_backward(dy, self._recall(dy), input_grad))
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the kernel takes behind x."""
+        bias = None if self.bias is None else self.bias.data
+        return self.weight.data, bias, self.stride, self.padding, self.groups
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape, ("N", "H", "W", self.in_channels))

@@ -15,6 +15,8 @@ class Linear(Layer):
     weight (in_features, out_features), which is the transpose of torch's; bias (out_features,).
     """
 
+    kernel = "linear"
+
     def __init__(
         self,
         in_features: int,
@@ -33,14 +35,14 @@ class Linear(Layer):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self._check_input(x)
-        return self._keep(*self.kernels.linear_forward(x, self.weight.data, None if self.bias is None else self.bias.data))
+        return self._keep(*self.kernels.linear_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        dx, dw, db = self.kernels.linear_backward(dy, self._recall(dy), input_grad)
-        self.weight.write_grad(dw, accumulate)
-        if self.bias is not None:
-            self.bias.write_grad(db, accumulate)
-        return dx
+        return self._write_grads(accumulate, *self.kernels.linear_backward(dy, self._recall(dy), input_grad))
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the kernel takes behind x."""
+        return self.weight.data, None if self.bias is None else self.bias.data
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape, ("N", self.in_features))

@@ -16,16 +16,9 @@ from typing import Any
 from .jit import compiled
 from .simd import PANEL, ROWS, tile
 
-_write = tile(ROWS)
-_write_4, _write_2, _write_1 = tile(4), tile(2), tile(1)
-_add = tile(ROWS, accumulate=True)
-_add_4, _add_2, _add_1 = tile(4, accumulate=True), tile(2, accumulate=True), tile(1, accumulate=True)
-_turned = tile(ROWS, transposed=True)
-_turned_4, _turned_2, _turned_1 = tile(4, transposed=True), tile(2, transposed=True), tile(1, transposed=True)
-_turned_add = tile(ROWS, transposed=True, accumulate=True)
-_turned_add_4 = tile(4, transposed=True, accumulate=True)
-_turned_add_2 = tile(2, transposed=True, accumulate=True)
-_turned_add_1 = tile(1, transposed=True, accumulate=True)
+_tile, _tile_4, _tile_2, _tile_1 = tile(ROWS), tile(4), tile(2), tile(1)
+_turned, _turned_4 = tile(ROWS, transposed=True), tile(4, transposed=True)
+_turned_2, _turned_1 = tile(2, transposed=True), tile(1, transposed=True)
 
 
 @compiled
@@ -122,44 +115,26 @@ def _step(rows_left: int) -> int:
 
 @compiled
 def _multiply_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
-    if add:
-        if rows == ROWS:
-            _add(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        elif rows == 4:
-            _add_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        elif rows == 2:
-            _add_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        else:
-            _add_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-    elif rows == ROWS:
-        _write(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    if rows == ROWS:
+        _tile(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 4:
-        _write_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _tile_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 2:
-        _write_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _tile_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     else:
-        _write_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _tile_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
 
 
 @compiled
 def _turned_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
-    if add:
-        if rows == ROWS:
-            _turned_add(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        elif rows == 4:
-            _turned_add_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        elif rows == 2:
-            _turned_add_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-        else:
-            _turned_add_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
-    elif rows == ROWS:
-        _turned(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+    if rows == ROWS:
+        _turned(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 4:
-        _turned_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _turned_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 2:
-        _turned_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _turned_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     else:
-        _turned_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        _turned_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
 
 
 @compiled

@@ -34,26 +34,27 @@ _VECTOR = ir.VectorType(_F32, LANES)
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-def tile(rows: int, transposed: bool = False, accumulate: bool = False) -> Any:
-    """The instruction C (+)= A B for a tile of ``rows`` x PANEL, for use inside Numba functions.
+def tile(rows: int, transposed: bool = False) -> Any:
+    """The instruction C = A B, or C += A B where ``add``, for a tile of ``rows`` x PANEL, inside Numba functions.
 
-        f(a, a0, lda, b, b0, ldb, c, c0, ldc, K)
+        f(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
 
     a, b, c are flat float32 arrays; A begins at a[a0], its row i at a[a0 + i*lda]. Where ``transposed``,
-    the memory of A holds A': column k at a[a0 + k*lda]. ``accumulate`` adds to C.
+    the memory of A holds A': column k at a[a0 + k*lda].
     """
 
     @intrinsic
-    def instruction(typing: Any, a: Any, a0: Any, lda: Any, b: Any, b0: Any, ldb: Any, c: Any, c0: Any, ldc: Any, K: Any) -> Any:
+    def instruction(typing: Any, a: Any, a0: Any, lda: Any, b: Any, b0: Any, ldb: Any, c: Any, c0: Any, ldc: Any, K: Any, add: Any) -> Any:  # fmt: skip
         i = types.intp
-        return types.void(a, i, i, b, i, i, c, i, i, i), emit
+        return types.void(a, i, i, b, i, i, c, i, i, i, types.boolean), emit
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         A, B, C = (_pointer(context, builder, signature, args, n) for n in (0, 3, 6))
         lda, ldb, ldc, K = args[2], args[5], args[8], args[9]
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
         c_rows = [builder.gep(C, [builder.mul(ldc, _I64(i))]) for i in range(rows)]
-        start = [[_load(builder, row, v * LANES) if accumulate else zero for v in range(2)] for row in c_rows]
+        add = builder.trunc(args[10], ir.IntType(1))
+        start = [[builder.select(add, _load(builder, row, v * LANES), zero) for v in range(2)] for row in c_rows]
         # A row pointer for every three rows: x86 reaches p, p + lda and p + 2 lda from each.
         bases = [A] if transposed else [builder.gep(A, [builder.mul(lda, _I64(i))]) for i in range(0, rows, 3)]
 

@@ -348,32 +348,6 @@ def products_back(p, dm, turned, dv, tiles, q0, q1, edge):  # type: ignore[no-un
         )  # fmt: skip
 
 
-# ---- a thread's share: some images from beginning to end
-
-
-@compiled
-def forward_images(p, x, u, bias, relu, y, n0, n1, image, out, v, m, edge):  # type: ignore[no-untyped-def]
-    per_image = p.TH * p.TW
-    for t0 in range(n0 * per_image, n1 * per_image, p.block):
-        t1 = min(t0 + p.block, n1 * per_image)
-        spread_input(p, x, image, v, t0, t1, 0, p.C)
-        products(p, v, u, m, t1 - t0, 0, p.T * p.T, edge)
-        collect_output(p, m, out, y, bias, relu, t0, t1, 0, p.O)
-
-
-@compiled
-def backward_images(p, x, dy, y, relu, turned, du, db, dx, want_dx, n0, n1, image, gradient, dx_image, v, m, edge):  # type: ignore[no-untyped-def]
-    per_image = p.TH * p.TW
-    for t0 in range(n0 * per_image, n1 * per_image, p.block):
-        t1 = min(t0 + p.block, n1 * per_image)
-        spread_gradient(p, dy, y, relu, gradient, m, db, t0, t1, 0, p.O)
-        spread_input(p, x, image, v, t0, t1, 0, p.C)
-        products_turned(p, v, m, du, t1 - t0, 0, p.T * p.T, t0 > n0 * per_image, edge)
-        if want_dx:
-            products_back(p, m, turned, v, t1 - t0, 0, p.T * p.T, edge)
-            collect_input_gradient(p, v, dx_image, dx, t0, t1, 0, p.C)
-
-
 # ---- the launchers
 
 
@@ -391,30 +365,30 @@ class _Workspace:
 
 
 def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) -> np.ndarray:
-    """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,), all flat or C-contiguous."""
+    """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,); relu(y) where ``relu``."""
     u = _filters(p, w.ravel())
     y = memory.empty((p.N, p.OH, p.OW, p.O))
     x, flat = x.ravel(), y.ravel()
+    per_image, positions = p.TH * p.TW, p.T * p.T
+
+    def images(n0: int, n1: int) -> None:
+        s = _Workspace(p, backward=False)
+        for t0, t1 in _blocks(p, n0 * per_image, n1 * per_image):
+            spread_input(p, x, s.image, s.v, t0, t1, 0, p.C)
+            products(p, s.v, u, s.m, t1 - t0, 0, positions, s.edge)
+            collect_output(p, s.m, s.gradient, flat, b, relu, t0, t1, 0, p.O)
+
     if p.N >= threads.NUM_THREADS:
-        spaces = [_Workspace(p, backward=False) for _ in threads.shares(p.N)]
-        threads.run(
-            forward_images,
-            [
-                (p, x, u, b, relu, flat, n0, n1, s.image, s.gradient, s.v, s.m, s.edge)
-                for s, (n0, n1) in zip(spaces, threads.shares(p.N), strict=True)
-            ],
-        )
+        threads.run(images, threads.shares(p.N))
         return y
+    # Fewer images than threads: these share channels, then positions, then channels.
     s = _Workspace(p, backward=False)
-    tiles = p.N * p.TH * p.TW
-    for t0 in range(0, tiles, p.block):
-        t1 = min(t0 + p.block, tiles)
-        fold = [(0, p.C)] if p.S > 1 else threads.shares(p.C, LANES)  # folding fills all channels at once
-        threads.run(spread_input, [(p, x, s.image, s.v, t0, t1, c0, c1) for c0, c1 in fold])
-        threads.run(products, [(p, s.v, u, s.m, t1 - t0, q0, q1, _edge()) for q0, q1 in threads.shares(p.T * p.T)])
-        threads.run(
-            collect_output, [(p, s.m, s.gradient, flat, b, relu, t0, t1, o0, o1) for o0, o1 in threads.shares(p.O, LANES)]
-        )
+    for t0, t1 in _blocks(p, 0, p.N * per_image):
+        channels = [(0, p.C)] if p.S > 1 else threads.shares(p.C, LANES)  # folding fills all channels at once
+        threads.run(spread_input, [(p, x, s.image, s.v, t0, t1, c0, c1) for c0, c1 in channels])
+        threads.run(products, [(p, s.v, u, s.m, t1 - t0, q0, q1, _edge()) for q0, q1 in threads.shares(positions)])
+        outputs = threads.shares(p.O, LANES)
+        threads.run(collect_output, [(p, s.m, s.gradient, flat, b, relu, t0, t1, o0, o1) for o0, o1 in outputs])
     return y
 
 
@@ -422,30 +396,34 @@ def backward(
     p: Plan, x: np.ndarray, w: np.ndarray, dy: np.ndarray, y: np.ndarray | None, input_grad: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """dx (N, H, W, C), dw (r, r, C, O), db (O,). Where y is given, forward ended in a ReLU that gave y."""
-    relu = y is not None
-    positions = p.T * p.T
+    shares = threads.shares(p.N)
     turned = _filters_turned(p, w.ravel()) if input_grad else memory.empty(0)
     dx = memory.empty((p.N, p.H, p.W, p.C)) if input_grad else memory.empty(0)
-    images = threads.shares(p.N)
-    du = memory.empty((len(images), positions, p.C, p.O))
-    db = np.zeros((len(images), p.O), np.float32)
-    x, dy = x.ravel(), dy.ravel()
-    masks = dy if y is None else y.ravel()
-    spaces = [_Workspace(p, backward=True) for _ in images]
-    threads.run(
-        backward_images,
-        [
-            (p, x, dy, masks, relu, turned, du[k].ravel(), db[k], dx.ravel(), input_grad, n0, n1)
-            + (s.image, s.gradient, s.dx_image, s.v, s.m, s.edge)
-            for k, (s, (n0, n1)) in enumerate(zip(spaces, images, strict=True))
-        ],
-    )
+    du = memory.empty((len(shares), p.T * p.T * p.C * p.O))
+    db = np.zeros((len(shares), p.O), np.float32)
+    x, dy, flat = x.ravel(), dy.ravel(), dx.ravel()
+    relu, mask = y is not None, dy if y is None else y.ravel()
+    per_image, positions = p.TH * p.TW, p.T * p.T
+
+    def images(part: int, n0: int, n1: int) -> None:
+        s = _Workspace(p, backward=True)
+        for t0, t1 in _blocks(p, n0 * per_image, n1 * per_image):
+            spread_gradient(p, dy, mask, relu, s.gradient, s.m, db[part], t0, t1, 0, p.O)
+            spread_input(p, x, s.image, s.v, t0, t1, 0, p.C)
+            products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, t0 > n0 * per_image, s.edge)
+            if input_grad:
+                products_back(p, s.m, turned, s.v, t1 - t0, 0, positions, s.edge)
+                collect_input_gradient(p, s.v, s.dx_image, flat, t0, t1, 0, p.C)
+
+    threads.run(images, [(part, n0, n1) for part, (n0, n1) in enumerate(shares)])
     dw = memory.empty((p.r, p.r, p.C, p.O))
-    threads.run(
-        collect_filter_gradient,
-        [(p.r, len(images), du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)],
-    )
+    tasks = [(p.r, len(shares), du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)]
+    threads.run(collect_filter_gradient, tasks)
     return (dx if input_grad else None), dw, db.sum(axis=0)
+
+
+def _blocks(p: Plan, t0: int, t1: int) -> list[tuple[int, int]]:
+    return [(t, min(t + p.block, t1)) for t in range(t0, t1, p.block)]
 
 
 def _edge() -> np.ndarray:
