@@ -61,7 +61,10 @@ def rows(net: Layer, shape: Sequence[int]) -> list[Row]:
 
 
 def costs(net: Layer, shape: Sequence[int]) -> str:
-    """The table of ``rows``, with totals; the last lines say what memory the whole takes."""
+    """The table of ``rows``, with totals; the last lines say what memory the whole takes.
+
+    It is that of one layer after another: an engine that computes a layer together with its ReLU needs less.
+    """
     header = ("layer", "kind", "output shape", "parameters", "multiply-adds", "activations, MiB")
     listed = rows(net, shape)
     cells = [
