@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import memory, threads
+from .elementwise import add_bias, copy, copy_positive
 from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
 from .simd import PANEL, ROWS
@@ -53,13 +54,14 @@ def columns(p, x, r0, r1, c0, c1, cols):  # type: ignore[no-untyped-def]
                 continue
             source = ((n * p.H + row) * p.W + first) * p.C + c0
             if depth == p.C and first >= 0 and first + p.KW <= p.W:
-                for e in range(run):
-                    cols[target + e] = x[source + e]
+                copy(x[source : source + run], cols[target : target + run])
                 continue
             for v in range(p.KW):
-                inside = 0 <= first + v < p.W
-                for c in range(depth):
-                    cols[target + v * depth + c] = x[source + v * p.C + c] if inside else np.float32(0)
+                pixel = cols[target + v * depth : target + (v + 1) * depth]
+                if 0 <= first + v < p.W:
+                    copy(x[source + v * p.C : source + v * p.C + depth], pixel)
+                else:
+                    pixel[:] = 0
 
 
 @compiled
@@ -79,8 +81,9 @@ def add_columns(p, cols, r0, r1, c0, c1, dx):  # type: ignore[no-untyped-def]
                     continue
                 source = (((r - r0) * p.KH + u) * p.KW + v) * depth
                 target = ((n * p.H + row) * p.W + column) * p.C + c0
+                pixel, copied = dx[target : target + depth], cols[source : source + depth]
                 for c in range(depth):
-                    dx[target + c] += cols[source + c]
+                    pixel[c] += copied[c]
 
 
 @compiled
@@ -99,12 +102,8 @@ def forward_pixels(p, x, packed, bias, relu, y, r0, r1, strip, cols, edge):  # t
                     y, s0 * p.O + g * width, p.O, s1 - s0, width, min(K_BLOCK, K - k), k > 0, edge,
                 )  # fmt: skip
         for r in range(s0, s1):
-            if relu:
-                for o in range(p.O):
-                    y[r * p.O + o] = max(y[r * p.O + o] + bias[o], np.float32(0))
-            else:
-                for o in range(p.O):
-                    y[r * p.O + o] += bias[o]
+            pixel = y[r * p.O : (r + 1) * p.O]
+            add_bias(pixel, bias, relu, pixel)
 
 
 @compiled
@@ -126,13 +125,13 @@ def backward_images(p, x, dy, y, relu, turned, dw, db, dx, want_dx, n0, n1, c0, 
     for s0 in range(begin, n1 * p.OH * p.OW, strip):
         s1 = min(s0 + strip, n1 * p.OH * p.OW)
         for r in range(s0, s1):
+            pixel = grad[(r - s0) * p.O : (r - s0 + 1) * p.O]
+            if relu:
+                copy_positive(dy[r * p.O : (r + 1) * p.O], y[r * p.O : (r + 1) * p.O], pixel)
+            else:
+                copy(dy[r * p.O : (r + 1) * p.O], pixel)
             for o in range(p.O):
-                value = dy[r * p.O + o]
-                if relu and not y[r * p.O + o] > 0:
-                    value = np.float32(0)
-                grad[(r - s0) * p.O + o] = value
-            for o in range(p.O):
-                db[o] += grad[(r - s0) * p.O + o]
+                db[o] += pixel[o]
         for g in range(p.G):
             first = g * depth + c0
             columns(p, x, s0, s1, first, first + span, cols)

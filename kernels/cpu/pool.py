@@ -46,22 +46,23 @@ def _forward(H, W, C, KH, KW, SH, SW, top, left, OH, OW, x, y, won, r0, r1):  # 
     for r in range(r0, r1):
         n, i = divmod(r, OH)
         for j in range(OW):
-            best = (r * OW + j) * C
+            start = (r * OW + j) * C
+            highest, place = y[start : start + C], won[start : start + C]
             u0, v0 = max(0, top - i * SH), max(0, left - j * SW)  # the first pixel of the window inside the image
-            start = ((n * H + i * SH + u0 - top) * W + j * SW + v0 - left) * C
-            for c in range(C):
-                y[best + c] = x[start + c]
-                won[best + c] = np.uint8(u0 * KW + v0)
             for u in range(u0, min(KH, H + top - i * SH)):
                 for v in range(v0, min(KW, W + left - j * SW)):
                     start = ((n * H + i * SH + u - top) * W + j * SW + v - left) * C
-                    place = np.uint8(u * KW + v)
-                    for c in range(C):
-                        value, highest = x[start + c], y[best + c]
-                        # The first NaN stays, as with argmax.
-                        better = (value > highest) | ((value != value) & (highest == highest))
-                        y[best + c] = value if better else highest
-                        won[best + c] = place if better else won[best + c]
+                    pixel, here = x[start : start + C], np.uint8(u * KW + v)
+                    if u == u0 and v == v0:
+                        for c in range(C):
+                            highest[c] = pixel[c]
+                            place[c] = here
+                    else:
+                        for c in range(C):
+                            # The first NaN stays, as with argmax.
+                            better = (pixel[c] > highest[c]) | ((pixel[c] != pixel[c]) & (highest[c] == highest[c]))
+                            highest[c] = pixel[c] if better else highest[c]
+                            place[c] = here if better else place[c]
 
 
 @compiled
@@ -72,11 +73,13 @@ def _backward(H, W, C, KH, KW, SH, SW, top, left, OH, OW, dy, won, dx, r0, r1): 
         i0, i1 = max(0, (h + top - KH) // SH + 1), min(OH, (h + top) // SH + 1)
         for w in range(W):
             j0, j1 = max(0, (w + left - KW) // SW + 1), min(OW, (w + left) // SW + 1)
-            target = (r * W + w) * C
-            dx[target : target + C] = 0
+            start = (r * W + w) * C
+            pixel = dx[start : start + C]
+            pixel[:] = 0
             for i in range(i0, i1):
                 for j in range(j0, j1):
-                    place = np.uint8((h + top - i * SH) * KW + w + left - j * SW)
-                    source = ((n * OH + i) * OW + j) * C
+                    here = np.uint8((h + top - i * SH) * KW + w + left - j * SW)
+                    start = ((n * OH + i) * OW + j) * C
+                    gradient, place = dy[start : start + C], won[start : start + C]
                     for c in range(C):
-                        dx[target + c] += dy[source + c] if won[source + c] == place else np.float32(0)
+                        pixel[c] += gradient[c] if place[c] == here else np.float32(0)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import memory, threads
+from .elementwise import add_bias, copy, copy_positive
 from .gemm import multiply, multiply_turned
 from .jit import compiled
 from .simd import LANES, PANEL, ROWS, sandwich
@@ -101,10 +102,12 @@ class Plan(NamedTuple):
     TH: int  # tiles down and across an image
     TW: int
     block: int  # tiles that are worked on at a time
+    v_step: int  # floats from one position of V to the next
+    m_step: int  # and of M
 
 
 # V and M of a block of tiles go through the cache, and U is read once for every block.
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 16 << 20
 
 
 def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int, OH: int, OW: int, S: int) -> Plan:
@@ -115,7 +118,9 @@ def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int
     T = m + r - 1
     TH, TW = -(-OH // m), -(-OW // m)
     block = max(1, BLOCK_BYTES // (4 * T * T * (C + O)) // ROWS) * ROWS
-    return Plan(r, m, T, N, H, W, C, OH, OW, O, top, left, S, TH, TW, min(block, -(-N * TH * TW // ROWS) * ROWS))
+    block = min(block, -(-N * TH * TW // ROWS) * ROWS)
+    # One vector more than the tiles need: steps by a power of two would crowd a few sets of the cache.
+    return Plan(r, m, T, N, H, W, C, OH, OW, O, top, left, S, TH, TW, block, block * C + LANES, block * O + LANES)
 
 
 # ---- images to tiles and back
@@ -138,7 +143,7 @@ def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped
                 _fold_image(p, x, n, image, WP)
             loaded = n
         i, j = divmod(ij, p.TW)
-        source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.block * p.C
+        source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.v_step
         for c in range(c0, c1, LANES):
             if p.r == 3:
                 _b3(image, source + c, WP * p.C, p.C, tiles, target + c, p.T * step, step)
@@ -160,7 +165,7 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: 
             _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, ij == 0)
             loaded = n
         i, j = divmod(ij, p.TW)
-        source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.block * p.O
+        source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.m_step
         for o in range(o0, o1, LANES):
             if p.r == 3:
                 _a3_back(image, source + o, WP * p.O, p.O, tiles, target + o, p.T * step, step)
@@ -176,7 +181,7 @@ def collect_output(p, tiles, image, y, bias, relu, t0, t1, o0, o1):  # type: ign
     for t in range(t0, t1):
         n, ij = divmod(t, per_image)
         i, j = divmod(ij, p.TW)
-        target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.block * p.O
+        target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.m_step
         for o in range(o0, o1, LANES):
             if p.r == 3:
                 _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
@@ -185,14 +190,8 @@ def collect_output(p, tiles, image, y, bias, relu, t0, t1, o0, o1):  # type: ign
         if ij == per_image - 1:
             for row in range(p.OH):
                 for column in range(p.OW):
-                    start = ((n * p.OH + row) * p.OW + column) * p.O
-                    inside = (row * WP + column) * p.O
-                    if relu:
-                        for o in range(o0, o1):
-                            y[start + o] = max(image[inside + o] + bias[o], np.float32(0))
-                    else:
-                        for o in range(o0, o1):
-                            y[start + o] = image[inside + o] + bias[o]
+                    inside, outside = (row * WP + column) * p.O, ((n * p.OH + row) * p.OW + column) * p.O
+                    add_bias(image[inside + o0 : inside + o1], bias[o0:o1], relu, y[outside + o0 : outside + o1])
 
 
 @compiled
@@ -206,7 +205,7 @@ def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore
             for pixel in range((p.TH * p.m + p.r - 1) * WP):
                 image[pixel * p.C + c0 : pixel * p.C + c1] = 0
         i, j = divmod(ij, p.TW)
-        target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.block * p.C
+        target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.v_step
         for c in range(c0, c1, LANES):
             if p.r == 3:
                 _b3_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
@@ -215,20 +214,18 @@ def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore
         if ij == per_image - 1:
             for row in range(p.H):
                 for column in range(p.W):
-                    start = ((n * p.H + row) * p.W + column) * p.C
                     inside = ((row + p.top) * WP + column + p.left) * p.C
-                    for c in range(c0, c1):
-                        dx[start + c] = image[inside + c]
+                    outside = ((n * p.H + row) * p.W + column) * p.C
+                    copy(image[inside + c0 : inside + c1], dx[outside + c0 : outside + c1])
 
 
 @compiled
 def _load_image(p, x, n, image, WP, c0, c1):  # type: ignore[no-untyped-def]
     for row in range(p.H):
         for column in range(p.W):
-            start = ((n * p.H + row) * p.W + column) * p.C
+            outside = ((n * p.H + row) * p.W + column) * p.C
             inside = ((row + p.top) * WP + column + p.left) * p.C
-            for c in range(c0, c1):
-                image[inside + c] = x[start + c]
+            copy(x[outside + c0 : outside + c1], image[inside + c0 : inside + c1])
 
 
 @compiled
@@ -243,34 +240,33 @@ def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
             outside = i < 0 or i >= p.H
             source = (n * p.H + i) * length - p.left * raw
             for column in range(WP):
-                target = (row * WP + column) * p.C + du * run
+                start = (row * WP + column) * p.C + du * run
+                target = image[start : start + run]
                 first = column * run - p.left * raw
                 if outside or first >= length or first + run <= 0:
-                    for e in range(run):
-                        image[target + e] = 0
+                    target[:] = 0
                 elif first < 0 or first + run > length:
                     for e in range(run):
-                        image[target + e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
+                        target[e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
                 else:
-                    for e in range(run):
-                        image[target + e] = x[source + column * run + e]
+                    copy(x[source + column * run : source + column * run + run], target)
 
 
 @compiled
 def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, count):  # type: ignore[no-untyped-def]
     for row in range(p.OH):
         for column in range(p.OW):
-            start = ((n * p.OH + row) * p.OW + column) * p.O
-            inside = (row * WP + column) * p.O
+            outside = ((n * p.OH + row) * p.OW + column) * p.O
+            start = (row * WP + column) * p.O
+            target = image[start + o0 : start + o1]
             if relu:
-                for o in range(o0, o1):
-                    image[inside + o] = dy[start + o] if y[start + o] > 0 else np.float32(0)
+                copy_positive(dy[outside + o0 : outside + o1], y[outside + o0 : outside + o1], target)
             else:
-                for o in range(o0, o1):
-                    image[inside + o] = dy[start + o]
+                copy(dy[outside + o0 : outside + o1], target)
             if count:
-                for o in range(o0, o1):
-                    db[o] += image[inside + o]
+                sums = db[o0:o1]
+                for o in range(sums.size):
+                    sums[o] += target[o]
 
 
 # ---- filters
@@ -323,8 +319,8 @@ def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
     """M = V U."""
     for q in range(q0, q1):
         multiply(
-            v, q * p.block * p.C, p.C, u, q * p.C * p.O, p.C * PANEL, PANEL,
-            out, q * p.block * p.O, p.O, tiles, p.O, p.C, False, edge,
+            v, q * p.v_step, p.C, u, q * p.C * p.O, p.C * PANEL, PANEL,
+            out, q * p.m_step, p.O, tiles, p.O, p.C, False, edge,
         )  # fmt: skip
 
 
@@ -333,7 +329,7 @@ def products_turned(p, v, dm, du, tiles, q0, q1, add, edge):  # type: ignore[no-
     """dU (+)= V' dM."""
     for q in range(q0, q1):
         multiply_turned(
-            v, q * p.block * p.C, p.C, dm, q * p.block * p.O, PANEL, p.O,
+            v, q * p.v_step, p.C, dm, q * p.m_step, PANEL, p.O,
             du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
         )  # fmt: skip
 
@@ -343,8 +339,8 @@ def products_back(p, dm, turned, dv, tiles, q0, q1, edge):  # type: ignore[no-un
     """dV = dM U'."""
     for q in range(q0, q1):
         multiply(
-            dm, q * p.block * p.O, p.O, turned, q * p.C * p.O, p.O * PANEL, PANEL,
-            dv, q * p.block * p.C, p.C, tiles, p.C, p.O, False, edge,
+            dm, q * p.m_step, p.O, turned, q * p.C * p.O, p.O * PANEL, PANEL,
+            dv, q * p.v_step, p.C, tiles, p.C, p.O, False, edge,
         )  # fmt: skip
 
 
@@ -359,8 +355,8 @@ class _Workspace:
         self.image = memory.zeros((p.TH * p.m + p.r - 1) * (p.TW * p.m + p.r - 1) * p.C)
         self.gradient = memory.zeros(p.TH * p.m * p.TW * p.m * p.O)
         self.dx_image = memory.empty(self.image.size if backward else 0)
-        self.v = memory.empty(positions * p.block * p.C)
-        self.m = memory.empty(positions * p.block * p.O)
+        self.v = memory.empty(positions * p.v_step)
+        self.m = memory.empty(positions * p.m_step)
         self.edge = memory.empty(ROWS * PANEL)
 
 

@@ -1,0 +1,34 @@
+"""Loops over runs of floats that several chapters need.
+
+They take whole views and count from 0: an index that is known not to be negative leaves Numba a vector
+loop, where ``array[start + i]`` would be checked for wrapping around at every element.
+"""
+
+import numpy as np
+
+from .jit import compiled
+
+
+@compiled
+def copy(source, target):  # type: ignore[no-untyped-def]
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@compiled
+def copy_positive(source, y, target):  # type: ignore[no-untyped-def]
+    """source where y > 0, else 0: the ReLU's gradient."""
+    for i in range(target.size):
+        target[i] = source[i] if y[i] > 0 else np.float32(0)
+
+
+@compiled
+def add_bias(sums, bias, relu, y):  # type: ignore[no-untyped-def]
+    """y = sums + bias, and relu of that where ``relu``. NaN stays NaN."""
+    if relu:
+        for i in range(y.size):
+            value = sums[i] + bias[i]
+            y[i] = np.float32(0) if value <= 0 else value
+    else:
+        for i in range(y.size):
+            y[i] = sums[i] + bias[i]
