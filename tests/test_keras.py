@@ -17,10 +17,8 @@ from alexnet_np import losses, models, weights
 os.environ["KERAS_BACKEND"] = "torch"
 keras = importlib.import_module("keras")  # reads the variable as it is imported
 
-# Keras's variables, as NumPy copies them.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
+# From NumPy, where Keras copies its variables.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 TOLERANCE = 1e-4
 
@@ -133,7 +131,7 @@ def test_weights_go_both_ways(ours, theirs):
 
 
 def test_weights_of_torchvisions_network_load_but_see_the_image_two_pixels_on(ours):
-    """The two networks' parameters are the same; the first convolution of one pads the image, that of the other does not.
+    """Parameters are the same, but torchvision's first convolution pads the image, and Keras's does not.
 
     Only where the first two rows and columns are blank does torchvision's network, shown the rest of the
     image, say the same.

@@ -125,10 +125,8 @@ def test_recipe_2012_has_two_rates_and_no_decay_on_biases():
         for p in net.parameters():
             p.grad = rng.standard_normal(p.data.shape)
             w, v = expected[p.name]
-            if p.name.endswith("weight"):
-                v = 0.9 * v - 0.0005 * 0.01 * w - 0.01 * p.grad
-            else:
-                v = 0.9 * v - 0.02 * p.grad
+            lr, decay = (0.01, 0.0005) if p.name.endswith("weight") else (0.02, 0)
+            v = 0.9 * v - decay * lr * w - lr * p.grad
             expected[p.name] = (w + v, v)
         sgd.step()
     for p in net.parameters():
@@ -184,9 +182,8 @@ def two_groups():
 def test_step_lr_is_torchs():
     sgd = two_groups()
     rates = rates_of(optim.StepLR(sgd, step_size=3, gamma=0.5), sgd, 10)
-    np.testing.assert_allclose(
-        rates, torch_rates(lambda s: lr_scheduler.StepLR(s, step_size=3, gamma=0.5), 10), rtol=1e-12
-    )
+    expected = torch_rates(lambda s: lr_scheduler.StepLR(s, step_size=3, gamma=0.5), 10)
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
 
 
 def test_cosine_lr_is_torchs_and_ends_at_zero():
@@ -208,14 +205,10 @@ def test_warm_up_rises_linearly_and_then_the_cosine_begins():
 @pytest.mark.parametrize("patience", [0, 2])
 def test_reduce_on_plateau_is_torchs(patience):
     figures = [3.0, 2.0, 2.1, 2.2, 1.9999, 2.0, 1.5, 1.6, 1.4999, float("nan"), 1.6, 1.7, 1.8, 1.0, 1.1, 1.1, 1.1, 1.1]
+    arguments = {"factor": 0.5, "patience": patience, "threshold": 1e-3}
     sgd = two_groups()
-    schedule = optim.ReduceLROnPlateau(sgd, factor=0.5, patience=patience, threshold=1e-3)
-    rates = rates_of(schedule, sgd, len(figures), figures)
-    expected = torch_rates(
-        lambda s: lr_scheduler.ReduceLROnPlateau(s, factor=0.5, patience=patience, threshold=1e-3),
-        len(figures),
-        figures,
-    )
+    rates = rates_of(optim.ReduceLROnPlateau(sgd, **arguments), sgd, len(figures), figures)
+    expected = torch_rates(lambda s: lr_scheduler.ReduceLROnPlateau(s, **arguments), len(figures), figures)
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
     assert rates[-1, 0] < rates[0, 0]
 

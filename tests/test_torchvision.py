@@ -3,7 +3,8 @@
 torch computes in float64 throughout; this project in float64, to 1e-10, and float32, to 1e-4.
 """
 
-from itertools import count
+import re
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,9 @@ class Step:
 
 
 def distance_from_kinks(net, images):
-    """How near any ReLU input is to 0, or any two largest of a pooling window to each other, in units of the layer's scale.
+    """How near any ReLU's input is to 0, or a pooling window's two largest values to each other, for inputs of scale 1.
 
-    A kink within rounding is taken on either side, and the gradient jumps: float32 cannot be compared there.
+    Within rounding of a kink either side may be taken, and the gradient jumps: float32 cannot be compared there.
     """
     distances = []
 
@@ -103,15 +104,14 @@ def distance_from_kinks(net, images):
     return min(distances)
 
 
-def smooth_images(net, count_of_images, height, width, first_seed):
-    """Images that lie off all kinks, from the first seeds that give some (first_seed only saves the search)."""
-    images = []
-    for seed in count(first_seed):
-        image = np.random.default_rng(seed).standard_normal((1, height, width, 3), dtype=np.float32)
-        if distance_from_kinks(net, image) > 1e-5:
-            images.append(image)
-            if len(images) == count_of_images:
-                return np.concatenate(images)
+def smooth_images(net, number, height, width, first_seed):
+    """Images where the network has no kink nearby; ``first_seed`` only saves the search for the first of them."""
+    drawn = (
+        np.random.default_rng(seed).standard_normal((1, height, width, 3), dtype=np.float32)
+        for seed in count(first_seed)
+    )
+    smooth = (image for image in drawn if distance_from_kinks(net, image) > 1e-5)
+    return np.concatenate(list(islice(smooth, number)))
 
 
 # (images in the batch, height, width, first seed): the sizes of torchvision and of Keras, one that is not square and
@@ -197,9 +197,8 @@ def test_smallest_image_is_torchvisions(ours, theirs):
     image = np.zeros((1, 63, 62, 3))
     with pytest.raises(RuntimeError):
         theirs(nchw(image))
-    with pytest.raises(
-        ValueError, match=r"expected images \(N, H, W, 3\) of at least 63x63 pixels, got \(1, 63, 62, 3\)"
-    ):
+    expected = "AlexNet: expected images (N, H, W, 3) of at least 63x63 pixels, got (1, 63, 62, 3)"
+    with pytest.raises(ValueError, match=re.escape(expected)):
         ours.to("reference", "float64").forward(image)
 
 
