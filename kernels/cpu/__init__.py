@@ -8,10 +8,17 @@ All of it is for float32; other dtypes, and whatever is left out here, are the r
 
 from .conv import conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
-from .pool import max_pool2d_backward, max_pool2d_forward
+from .pool import (
+    adaptive_avg_pool2d_backward,
+    adaptive_avg_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+)
 from .sgd import sgd_2012_inplace, sgd_torch_inplace
 
 __all__ = [
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
     "conv2d_backward",
     "conv2d_forward",
     "conv2d_relu_backward",

@@ -16,6 +16,16 @@ def copy(source, target):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def copy_pixels(source, s0, target, t0, pixels, C, c0, c1):  # type: ignore[no-untyped-def]
+    """Channels c0 ... c1 - 1 of neighbouring pixels of C channels."""
+    if c1 - c0 == C:
+        copy(source[s0 : s0 + pixels * C], target[t0 : t0 + pixels * C])
+    else:
+        for e in range(0, pixels * C, C):
+            copy(source[s0 + e + c0 : s0 + e + c1], target[t0 + e + c0 : t0 + e + c1])
+
+
+@compiled
 def copy_positive(source, y, target):  # type: ignore[no-untyped-def]
     """source where y > 0, else 0: the ReLU's gradient."""
     for i in range(target.size):
@@ -32,3 +42,9 @@ def add_bias(sums, bias, relu, y):  # type: ignore[no-untyped-def]
     else:
         for i in range(y.size):
             y[i] = sums[i] + bias[i]
+
+
+@compiled
+def add(source, target):  # type: ignore[no-untyped-def]
+    for i in range(target.size):
+        target[i] += source[i]

@@ -13,8 +13,9 @@ or so) and a block of A in the second.
 
 from typing import Any
 
+from .elementwise import copy
 from .jit import compiled
-from .simd import PANEL, ROWS, tile
+from .simd import PANEL, ROWS, move, tile
 
 _tile, _tile_4, _tile_2, _tile_1 = tile(ROWS), tile(4), tile(2), tile(1)
 _turned, _turned_4 = tile(ROWS, transposed=True), tile(4, transposed=True)
@@ -68,34 +69,31 @@ def multiply_turned(
 @compiled
 def pack(b: Any, b0: int, ldb: int, K: int, N: int, out: Any, out0: int) -> None:
     """A plain B (K, N) into panels: out[out0 + (j//PANEL)*K*PANEL + k*PANEL + j%PANEL] = B[k, j], zeros past N."""
-    for p in range(0, N, PANEL):
-        width = min(PANEL, N - p)
-        target = out0 + p * K
-        for k in range(K):
-            source = b0 + k * ldb + p
-            if width == PANEL:
-                for j in range(PANEL):
-                    out[target + j] = b[source + j]
-            else:
-                for j in range(PANEL):
-                    out[target + j] = b[source + j] if j < width else 0.0
-            target += PANEL
+    for k in range(K):
+        row, target = b0 + k * ldb, out0 + k * PANEL
+        whole = N // PANEL * PANEL
+        for p in range(0, whole, PANEL):
+            move(b, row + p, out, target + p * K)
+        if whole < N:
+            last = out[target + whole * K : target + whole * K + PANEL]
+            copy(b[row + whole : row + N], last[: N - whole])
+            last[N - whole :] = 0
 
 
 @compiled
 def pack_turned(b: Any, b0: int, ldb: int, K: int, N: int, out: Any, out0: int) -> None:
     """The same for a B whose transpose (N, K) lies in memory: out[...] = b[b0 + j*ldb + k]."""
     for p in range(0, N, PANEL):
+        panel = out[out0 + p * K : out0 + (p + PANEL) * K]
         width = min(PANEL, N - p)
-        target = out0 + p * K
-        for j in range(PANEL):
-            if j < width:
-                source = b0 + (p + j) * ldb
-                for k in range(K):
-                    out[target + k * PANEL + j] = b[source + k]
-            else:
-                for k in range(K):
-                    out[target + k * PANEL + j] = 0.0
+        if width < PANEL:
+            panel[:] = 0
+        for k0 in range(0, K, PANEL):  # in squares, which stay in the cache
+            for j in range(width):
+                row = b[b0 + (p + j) * ldb + k0 : b0 + (p + j) * ldb + min(k0 + PANEL, K)]
+                column = panel[k0 * PANEL + j :: PANEL]
+                for k in range(row.size):
+                    column[k] = row[k]
 
 
 def packed_size(K: int, N: int) -> int:

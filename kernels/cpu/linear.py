@@ -11,6 +11,7 @@ import numpy as np
 from .. import reference
 from . import memory, threads
 from .arrays import floats, is_float32
+from .elementwise import add_bias, copy
 from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
 from .simd import PANEL, ROWS
@@ -114,8 +115,9 @@ def _edge() -> np.ndarray:
 def block_rows(x, N, I, out, b0, b1):  # type: ignore[no-untyped-def]
     for b in range(b0, b1):
         for n in range(N):
-            for e in range(min(BLOCK, I - b * BLOCK)):
-                out[(b * N + n) * BLOCK + e] = x[n * I + b * BLOCK + e]
+            width = min(BLOCK, I - b * BLOCK)
+            start = (b * N + n) * BLOCK
+            copy(x[n * I + b * BLOCK : n * I + b * BLOCK + width], out[start : start + width])
 
 
 @compiled
@@ -124,14 +126,18 @@ def stream(x, w, y, N, I, O, i0, i1):  # type: ignore[no-untyped-def]
     y[:] = 0
     whole = i0 + (i1 - i0) // 4 * 4
     for i in range(i0, whole, 4):
+        w0, w1, w2, w3 = w[i * O : (i + 1) * O], w[(i + 1) * O : (i + 2) * O], w[(i + 2) * O : (i + 3) * O], w[(i + 3) * O : (i + 4) * O]
         for n in range(N):
             x0, x1, x2, x3 = x[n * I + i], x[n * I + i + 1], x[n * I + i + 2], x[n * I + i + 3]
+            row = y[n * O : (n + 1) * O]
             for o in range(O):
-                y[n * O + o] += x0 * w[i * O + o] + x1 * w[(i + 1) * O + o] + x2 * w[(i + 2) * O + o] + x3 * w[(i + 3) * O + o]
+                row[o] += x0 * w0[o] + x1 * w1[o] + x2 * w2[o] + x3 * w3[o]
     for i in range(whole, i1):
+        last = w[i * O : (i + 1) * O]
         for n in range(N):
+            row = y[n * O : (n + 1) * O]
             for o in range(O):
-                y[n * O + o] += x[n * I + i] * w[i * O + o]
+                row[o] += x[n * I + i] * last[o]
 
 
 @compiled
@@ -144,9 +150,8 @@ def forward_columns(x, w, bias, relu, y, N, I, O, o0, o1, packed, edge):  # type
             pack(w, i * O + c0, O, depth, c1 - c0, packed, 0)
             multiply(x, i * N, BLOCK, packed, 0, depth * PANEL, PANEL, y, c0, O, N, c1 - c0, depth, i > 0, edge)
         for n in range(N):
-            for o in range(c0, c1):
-                value = y[n * O + o] + bias[o]
-                y[n * O + o] = max(value, np.float32(0)) if relu else value
+            row = y[n * O + c0 : n * O + c1]
+            add_bias(row, bias[c0:c1], relu, row)
 
 
 @compiled

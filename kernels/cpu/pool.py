@@ -40,6 +40,18 @@ def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     return dx
 
 
+def adaptive_avg_pool2d_forward(x: Any, output_size: Any) -> tuple[Any, Any]:
+    """See the reference book. A grid of the image's own size, as at AlexNet's own image size, leaves x as it is."""
+    if x.shape[1:3] == pair(output_size):
+        return x, None
+    return reference.adaptive_avg_pool2d_forward(x, output_size)
+
+
+def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
+    """See the reference book."""
+    return dy if saved is None else reference.adaptive_avg_pool2d_backward(dy, saved)
+
+
 @compiled
 def _forward(H, W, C, KH, KW, SH, SW, top, left, OH, OW, x, y, won, r0, r1):  # type: ignore[no-untyped-def]
     """Output rows r0 ... r1 - 1, counted over all images."""

@@ -1,10 +1,11 @@
-"""Two instructions that Numba does not have: a register tile of a matrix product, and a small linear map of vectors.
+"""Three instructions that Numba does not have: a register tile of a matrix product, a small linear map of vectors, a move.
 
 Both are emitted as LLVM vector code, so that the compiler keeps the right values in registers on
 every kind of CPU. Everything else in this book is ordinary Numba.
 
     tile(rows, ...)      C[rows, PANEL] (+)= A[rows, K] B[K, PANEL]: all of C stays in registers while k runs
     sandwich(M)          Y = M X M' for a small constant matrix M, where every entry of X is a vector
+    move                 PANEL floats from one place to another, without a loop
 
 Source of the tile: Goto & van de Geijn 2008 (Anatomy of high-performance matrix multiplication).
 """
@@ -124,6 +125,20 @@ def sandwich(matrix: list[list[Fraction]], accumulate: bool = False) -> Any:
         return context.get_dummy_value()
 
     return instruction
+
+
+@intrinsic
+def move(typing: Any, source: Any, s0: Any, target: Any, t0: Any) -> Any:
+    """target[t0 : t0 + PANEL] = source[s0 : s0 + PANEL], for flat float32 arrays."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        start, end = _pointer(context, builder, signature, args, 0), _pointer(context, builder, signature, args, 2)
+        vectors = [_load(builder, start, v * LANES) for v in range(2)]
+        for v in range(2):
+            _store(builder, vectors[v], end, v * LANES)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), emit
 
 
 def _apply(builder: ir.IRBuilder, matrix: list[list[Fraction]], entries: list[Any]) -> list[Any]:

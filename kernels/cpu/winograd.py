@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import memory, threads
-from .elementwise import add_bias, copy, copy_positive
+from .elementwise import add, add_bias, copy_pixels, copy_positive
 from .gemm import multiply, multiply_turned
 from .jit import compiled
-from .simd import LANES, PANEL, ROWS, sandwich
+from .simd import LANES, PANEL, ROWS, move, sandwich
 
 Matrix = list[list[Fraction]]
 
@@ -213,19 +213,15 @@ def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore
                 _b5_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
         if ij == per_image - 1:
             for row in range(p.H):
-                for column in range(p.W):
-                    inside = ((row + p.top) * WP + column + p.left) * p.C
-                    outside = ((n * p.H + row) * p.W + column) * p.C
-                    copy(image[inside + c0 : inside + c1], dx[outside + c0 : outside + c1])
+                inside, outside = ((row + p.top) * WP + p.left) * p.C, (n * p.H + row) * p.W * p.C
+                copy_pixels(image, inside, dx, outside, p.W, p.C, c0, c1)
 
 
 @compiled
 def _load_image(p, x, n, image, WP, c0, c1):  # type: ignore[no-untyped-def]
     for row in range(p.H):
-        for column in range(p.W):
-            outside = ((n * p.H + row) * p.W + column) * p.C
-            inside = ((row + p.top) * WP + column + p.left) * p.C
-            copy(x[outside + c0 : outside + c1], image[inside + c0 : inside + c1])
+        inside, outside = ((row + p.top) * WP + p.left) * p.C, (n * p.H + row) * p.W * p.C
+        copy_pixels(x, outside, image, inside, p.W, p.C, c0, c1)
 
 
 @compiled
@@ -235,38 +231,39 @@ def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
     run = p.S * raw  # consecutive floats in x and in image
     length = p.W * raw
     for row in range(p.TH * p.m + p.r - 1):
-        for du in range(p.S):
-            i = row * p.S + du - p.top
-            outside = i < 0 or i >= p.H
-            source = (n * p.H + i) * length - p.left * raw
-            for column in range(WP):
-                start = (row * WP + column) * p.C + du * run
-                target = image[start : start + run]
+        for column in range(WP):
+            for du in range(p.S):
+                i = row * p.S + du - p.top
+                outside = i < 0 or i >= p.H
+                source = (n * p.H + i) * length - p.left * raw
+                target = (row * WP + column) * p.C + du * run
                 first = column * run - p.left * raw
                 if outside or first >= length or first + run <= 0:
-                    target[:] = 0
-                elif first < 0 or first + run > length:
+                    image[target : target + run] = 0
+                elif first < 0 or first + PANEL > length or target + PANEL > image.size or run > PANEL:
                     for e in range(run):
-                        target[e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
+                        image[target + e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
                 else:
-                    copy(x[source + column * run : source + column * run + run], target)
+                    # A whole panel, more than the run: what lies behind it is written next.
+                    move(x, source + column * run, image, target)
 
 
 @compiled
 def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, count):  # type: ignore[no-untyped-def]
     for row in range(p.OH):
-        for column in range(p.OW):
-            outside = ((n * p.OH + row) * p.OW + column) * p.O
-            start = (row * WP + column) * p.O
-            target = image[start + o0 : start + o1]
-            if relu:
-                copy_positive(dy[outside + o0 : outside + o1], y[outside + o0 : outside + o1], target)
-            else:
-                copy(dy[outside + o0 : outside + o1], target)
-            if count:
-                sums = db[o0:o1]
-                for o in range(sums.size):
-                    sums[o] += target[o]
+        outside, inside = (n * p.OH + row) * p.OW * p.O, row * WP * p.O
+        if not relu:
+            copy_pixels(dy, outside, image, inside, p.OW, p.O, o0, o1)
+        elif o1 - o0 == p.O:
+            end = p.OW * p.O
+            copy_positive(dy[outside : outside + end], y[outside : outside + end], image[inside : inside + end])
+        else:
+            for e in range(0, p.OW * p.O, p.O):
+                start, end = outside + e + o0, outside + e + o1
+                copy_positive(dy[start:end], y[start:end], image[inside + e + o0 : inside + e + o1])
+        if count:
+            for column in range(p.OW):
+                add(image[inside + column * p.O + o0 : inside + column * p.O + o1], db[o0:o1])
 
 
 # ---- filters
