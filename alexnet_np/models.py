@@ -56,11 +56,6 @@ class Network(Container):
         """ "reference", "cpu" or "gpu"."""
         return self.backend.device
 
-    def forward(self, x: Any, training: bool = False, keep: bool = True) -> Any:
-        """Images (N, H, W, 3) -> (N, num_classes). Without ``keep`` nothing is held for backward: for inference."""
-        self._check_input(x)
-        return super().forward(x, training, keep)
-
     def logits(self, x: Any, training: bool = False, keep: bool = True) -> Any:
         """What the loss takes: forward's result, or what its softmax takes where it ends in one."""
         return self.forward(x, training, keep)

@@ -24,7 +24,8 @@ class Flatten(Layer):
         return self._keep(x.reshape(self.output_shape(x.shape)), x.shape)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return dy.reshape(self._recall(dy))
+        shape = self._recall(dy)
+        return dy.reshape(shape)
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) < 2:
@@ -49,6 +50,7 @@ class Container(Layer):
 
     def forward(self, x: Any, training: bool = False, keep: bool = True) -> Any:
         """Every layer in turn. Without ``keep`` nothing is held for backward: for inference."""
+        self._check_input(x)  # the whole way, before any layer computes
         return self._chain(self.walk(), x, training, keep)
 
     @staticmethod

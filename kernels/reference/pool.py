@@ -66,14 +66,15 @@ def adaptive_avg_pool2d_forward(x: Any, output_size: int | Pair) -> tuple[Any, A
     OH, OW = pair(output_size)
     A = _means(xp, x.shape[1], OH, x.dtype)
     B = _means(xp, x.shape[2], OW, x.dtype)
-    return xp.einsum("ih,nhwc,jw->nijc", A, x, B, optimize=True), (A, B)
+    y = xp.einsum("ih,nhwc,jw->nijc", A, x, B, optimize=True)
+    return xp.ascontiguousarray(y), (A, B)  # einsum chooses its own order in memory
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
     """dx = A' dy B: a linear map is differentiated by its transpose. (N, OH, OW, C) -> (N, H, W, C)"""
     xp = array_module(dy)
     A, B = saved
-    return xp.einsum("ih,nijc,jw->nhwc", A, dy, B, optimize=True)
+    return xp.ascontiguousarray(xp.einsum("ih,nijc,jw->nhwc", A, dy, B, optimize=True))
 
 
 def _means(xp: Any, size: int, cells: int, dtype: Any) -> Any:
