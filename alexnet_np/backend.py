@@ -11,12 +11,14 @@ Nothing is imported before it is needed: Numba with the first cpu kernel, CuPy w
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 DEVICES = ("reference", "cpu", "gpu")
+ALGORITHMS = ("auto", "winograd", "im2col")
 
 
 class DeviceError(RuntimeError):
@@ -26,11 +28,15 @@ class DeviceError(RuntimeError):
 class Backend:
     """An array library (``xp``) and the functions to use on its arrays (``kernels``)."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, algorithm: str = "auto") -> None:
         self.device = device
+        self.algorithm = algorithm
 
     def __repr__(self) -> str:
         return f"Backend({self.device!r})"
+
+    def __reduce__(self) -> Any:
+        return get, (self.device, self.algorithm)  # copies and pickles of layers share the one backend of a device
 
     @cached_property
     def xp(self) -> ModuleType:
@@ -44,6 +50,8 @@ class Backend:
         for book in dict.fromkeys(("reference", self.device)):
             module = import_module(f"alexnet_np.kernels.{book}")
             functions |= {name: getattr(module, name) for name in module.__all__}
+        if self.algorithm != "auto":
+            functions |= module.with_algorithm(self.algorithm)
         return SimpleNamespace(**functions)
 
     def asarray(self, array: Any, dtype: Any = None) -> Any:
@@ -60,16 +68,26 @@ class Backend:
 
 
 @cache
-def get(device: str) -> Backend:
-    """The backend of a device.
+def get(device: str, algorithm: str = "auto") -> Backend:
+    """The backend of a device, and with "cpu" the convolution algorithm to use wherever it can be.
 
     Raises ValueError for an unknown name, DeviceError where "gpu" finds no CuPy or no CUDA device.
     """
     if device not in DEVICES:
         raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm: expected one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    if algorithm != "auto" and device != "cpu":
+        raise ValueError(f"algorithm: device {device} has only its own, expected 'auto', got {algorithm!r}")
     if device == "gpu" and (problem := gpu_problem()):
         raise DeviceError(problem)
-    return Backend(device)
+    return Backend(device, algorithm)
+
+
+def compiled_code_folder() -> Path | None:
+    """Where the cpu book keeps its compiled code for the next process; None where no folder can be written."""
+    folder: Path | None = import_module("alexnet_np.kernels.cpu.jit").cache_folder()
+    return folder
 
 
 def gpu_problem() -> str | None:

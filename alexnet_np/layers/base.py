@@ -107,12 +107,13 @@ class Layer:
         """The layer's parameters: weight, then bias."""
         return [value for value in vars(self).values() if isinstance(value, Parameter)]
 
-    def to(self, device: str, dtype: Any = None) -> Self:
+    def to(self, device: str, dtype: Any = None, algorithm: str = "auto") -> Self:
         """Move to "reference", "cpu" or "gpu", and to a dtype; in place, returns the layer.
 
-        Gradients and what forward saved are dropped. The dtype stays where none is given.
+        Gradients and what forward saved are dropped. The dtype stays where none is given. ``algorithm``, for
+        "cpu": "winograd" or "im2col" for every convolution that it can compute, instead of the quicker one.
         """
-        backend = backends.get(device)
+        backend = backends.get(device, algorithm)
         if dtype is not None and np.dtype(dtype).name not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         for _, layer in self.walk():

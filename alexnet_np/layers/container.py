@@ -91,9 +91,9 @@ class Container(Layer):
         for key, child in self.children.items():
             yield from child.walk(f"{name}.{key}" if name else key)
 
-    def to(self, device: str, dtype: Any = None) -> Self:
+    def to(self, device: str, dtype: Any = None, algorithm: str = "auto") -> Self:
         for child in self.children.values():
-            child.to(device, dtype)
+            child.to(device, dtype, algorithm)
         self.backend = next(iter(self.children.values())).backend
         return self
 

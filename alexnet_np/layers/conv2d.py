@@ -66,6 +66,11 @@ class Conv2d(Layer):
         self._check_shape(shape, ("N", "H", "W", self.in_channels))
         return window_shape(self, shape, self.out_channels)
 
+    def algorithm(self, shape: Shape) -> str:
+        """How the layer's device computes it for an input of this shape."""
+        chosen: str = self.kernels.conv2d_algorithm(shape, self.weight.data.shape, self.stride, self.padding, self.groups)
+        return chosen
+
     def macs(self, shape: Shape) -> int:
         N, OH, OW, _ = self.output_shape(shape)
         return N * OH * OW * self.weight.data.size

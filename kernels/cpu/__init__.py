@@ -6,7 +6,7 @@
 All of it is for float32; other dtypes, and whatever is left out here, are the reference book's.
 """
 
-from .conv import conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward
+from .conv import conv2d_algorithm, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, with_algorithm as with_algorithm
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .pool import (
     adaptive_avg_pool2d_backward,
@@ -19,6 +19,7 @@ from .sgd import sgd_2012_inplace, sgd_torch_inplace
 __all__ = [
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
+    "conv2d_algorithm",
     "conv2d_backward",
     "conv2d_forward",
     "conv2d_relu_backward",

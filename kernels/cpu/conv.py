@@ -1,5 +1,6 @@
 """Convolution on a CPU: which algorithm for which geometry. The algorithms are in winograd.py and im2col.py."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,54 +11,52 @@ from . import im2col, memory, winograd
 from .arrays import floats, is_float32
 from .simd import LANES, PANEL
 
-ALGORITHMS = ("auto", "im2col")
+ALGORITHMS = ("auto", "winograd", "im2col")
+
+# What transforming a filter and moving the result costs, in multiplications: it is worth it only for enough outputs.
+FILTER_COST = 1000
 
 
-def algorithm_for(x_shape: Any, w_shape: Any, stride: Any = 1, groups: int = 1) -> str:
-    """The rule: "winograd" or "im2col", for x (N, H, W, C) and w (KH, KW, C/G, O).
+def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any = 0, groups: int = 1) -> str:
+    """"winograd" or "im2col": the one that multiplies less, for x (N, H, W, C) and w (KH, KW, C/G, O).
 
-    Winograd takes square 3x3 and 5x5 kernels of stride 1 without groups, on channels that fill whole vectors;
-    and the first layer of a network, 11x11 of stride 4 on 3 channels, as 3x3 of stride 1 on 48 (space to depth).
+    Counted for each pair of an input and an output channel, in the forward pass:
+
+        im2col      a multiplication for each output pixel and each tap of the kernel
+        winograd    T*T for each tile of m x m outputs, and FILTER_COST for the filter's transform
     """
-    C = x_shape[3]
-    KH, KW, _, O = w_shape
-    SH, SW = pair(stride)
-    if KH != KW or SH != SW or groups != 1 or O % PANEL or 0 in x_shape:
+    if not _winograd_takes(x_shape, w_shape, stride, groups):
         return "im2col"
-    side = -(-KH // SH)
-    whole = C % PANEL == 0 if SH == 1 else C * SH * SH % LANES == 0 and C <= 4
-    return "winograd" if side in winograd.OUTPUT_SIDE and whole else "im2col"
+    _, OH, OW, _ = _output_shape(x_shape, w_shape, stride, padding)
+    side = -(-w_shape[0] // pair(stride)[0])
+    m = winograd.OUTPUT_SIDE[side]
+    tiles = x_shape[0] * -(-OH // m) * -(-OW // m)
+    return "winograd" if tiles * (m + side - 1) ** 2 + FILTER_COST < x_shape[0] * OH * OW * side**2 else "im2col"
 
 
-def conv2d_forward(
-    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
-) -> tuple[Any, Any]:
+def conv2d_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
     """See the reference book."""
     return _forward("auto", False, x, w, b, stride, padding, groups)
 
 
-def conv2d_relu_forward(
-    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
-) -> tuple[Any, Any]:
+def conv2d_relu_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
     """See the reference book. The ReLU is applied while the output is in the cache."""
     return _forward("auto", True, x, w, b, stride, padding, groups)
 
 
 def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
-    """See the reference book."""
+    """See the reference book. The algorithm is forward's."""
     if saved[0] == "reference":
         return reference.conv2d_backward(dy, saved[1], input_grad)
     algorithm, x, w, has_bias, y, stride, padding, groups = saved
     dy = floats(dy)
-    if algorithm == "winograd" and (input_grad and pair(stride) != (1, 1)):
-        algorithm = "im2col"  # folded images have no way back: only a first layer is folded, and it needs none
-    if algorithm == "winograd":
-        p, folded = _winograd_plan(x, w, stride, padding, dy.shape)
+    # A folded image has no way back: only the first layer of a network is folded, and it wants no dx.
+    if algorithm == "winograd" and not (input_grad and pair(stride) != (1, 1)):
+        p, folded = _winograd_plan(x, w, stride, padding)
         dx, dw, db = winograd.backward(p, x, folded, dy, y, input_grad)
         dw = _unfold_filter(dw, w.shape, pair(stride)[0])
     else:
-        p = _im2col_plan(x, w, stride, padding, groups, dy.shape)
-        dx, dw, db = im2col.backward(p, x, w, dy, y, input_grad)
+        dx, dw, db = im2col.backward(_im2col_plan(x, w, stride, padding, groups), x, w, dy, y, input_grad)
     return dx, dw, db if has_bias else None
 
 
@@ -68,6 +67,21 @@ def conv2d_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[
     return conv2d_backward(dy, saved, input_grad)
 
 
+def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
+    """This chapter's functions with one algorithm: "im2col" everywhere, "winograd" wherever it can be."""
+
+    def forced(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any = 0, groups: int = 1) -> str:
+        return algorithm if algorithm == "im2col" or _winograd_takes(x_shape, w_shape, stride, groups) else "im2col"
+
+    def forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
+        return _forward(forced(x.shape, w.shape, stride, padding, groups), False, x, w, b, stride, padding, groups)
+
+    def relu_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
+        return _forward(forced(x.shape, w.shape, stride, padding, groups), True, x, w, b, stride, padding, groups)
+
+    return {"conv2d_algorithm": forced, "conv2d_forward": forward, "conv2d_relu_forward": relu_forward}
+
+
 def _forward(algorithm: str, relu: bool, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int) -> tuple[Any, Any]:
     if not is_float32(x, w, b):
         function = reference.conv2d_relu_forward if relu else reference.conv2d_forward
@@ -75,31 +89,49 @@ def _forward(algorithm: str, relu: bool, x: Any, w: Any, b: Any, stride: Any, pa
         return y, ("reference", saved)
     x, w = floats(x), floats(w)
     bias = np.zeros(w.shape[3], np.float32) if b is None else floats(b)
-    N, H, W, _ = x.shape
-    (SH, SW), (vertical, horizontal) = pair(stride), padding_pairs(padding)
-    shape = (N, output_size(H, w.shape[0], SH, vertical), output_size(W, w.shape[1], SW, horizontal), w.shape[3])
     if algorithm == "auto":
-        algorithm = algorithm_for(x.shape, w.shape, stride, groups)
+        algorithm = conv2d_algorithm(x.shape, w.shape, stride, padding, groups)
     if algorithm == "winograd":
-        p, folded = _winograd_plan(x, w, stride, padding, shape)
+        p, folded = _winograd_plan(x, w, stride, padding)
         y = winograd.forward(p, x, folded, bias, relu)
     else:
-        y = im2col.forward(_im2col_plan(x, w, stride, padding, groups, shape), x, w, bias, relu)
+        y = im2col.forward(_im2col_plan(x, w, stride, padding, groups), x, w, bias, relu)
     return y, (algorithm, x, w, b is not None, y if relu else None, stride, padding, groups)
 
 
-def _im2col_plan(x: Any, w: Any, stride: Any, padding: Any, groups: int, y_shape: Any) -> im2col.Plan:
+def _winograd_takes(x_shape: Any, w_shape: Any, stride: Any, groups: int) -> bool:
+    """Square 3x3 and 5x5 kernels of stride 1 without groups, on channels that fill whole vectors.
+
+    And the first layer of a network: 11x11 of stride 4 on 3 channels is 3x3 of stride 1 on 48, once four
+    neighbouring rows and columns are folded into the channels (space to depth).
+    """
+    C = x_shape[3]
+    KH, KW, _, O = w_shape
+    SH, SW = pair(stride)
+    if KH != KW or SH != SW or groups != 1 or O % PANEL or 0 in x_shape:
+        return False
+    whole = C % PANEL == 0 if SH == 1 else C * SH * SH % LANES == 0 and C <= 4
+    return -(-KH // SH) in winograd.OUTPUT_SIDE and whole
+
+
+def _output_shape(x_shape: Any, w_shape: Any, stride: Any, padding: Any) -> tuple[int, int, int, int]:
+    N, H, W, _ = x_shape
+    (SH, SW), (vertical, horizontal) = pair(stride), padding_pairs(padding)
+    return N, output_size(H, w_shape[0], SH, vertical), output_size(W, w_shape[1], SW, horizontal), w_shape[3]
+
+
+def _im2col_plan(x: Any, w: Any, stride: Any, padding: Any, groups: int) -> im2col.Plan:
     (top, _), (left, _) = padding_pairs(padding)
-    _, OH, OW, O = y_shape
+    _, OH, OW, O = _output_shape(x.shape, w.shape, stride, padding)
     return im2col.Plan(*x.shape, *w.shape[:2], *pair(stride), top, left, OH, OW, O, groups)
 
 
-def _winograd_plan(x: Any, w: Any, stride: Any, padding: Any, y_shape: Any) -> tuple[winograd.Plan, Any]:
+def _winograd_plan(x: Any, w: Any, stride: Any, padding: Any) -> tuple[winograd.Plan, Any]:
     """The plan, and the filter as it takes it."""
     (top, _), (left, _) = padding_pairs(padding)
-    S = pair(stride)[0]
-    folded = _fold_filter(w, S)
-    return winograd.plan(x.shape, folded.shape, top, left, y_shape[1], y_shape[2], S), folded
+    _, OH, OW, _ = _output_shape(x.shape, w.shape, stride, padding)
+    folded = _fold_filter(w, pair(stride)[0])
+    return winograd.plan(x.shape, folded.shape, top, left, OH, OW, pair(stride)[0]), folded
 
 
 def _fold_filter(w: Any, S: int) -> Any:

@@ -4,7 +4,7 @@ Reading order: linear, activation, loss, sgd, then conv, pool, dropout, norm.
 """
 
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
-from .conv import col2im, conv2d_backward, conv2d_forward, im2col
+from .conv import col2im, conv2d_algorithm, conv2d_backward, conv2d_forward, im2col
 from .dropout import dropout_backward, dropout_forward
 from .fused import conv2d_relu_backward, conv2d_relu_forward, linear_relu_backward, linear_relu_forward
 from .geometry import output_size
@@ -23,6 +23,7 @@ __all__ = [
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
     "col2im",
+    "conv2d_algorithm",
     "conv2d_backward",
     "conv2d_forward",
     "conv2d_relu_backward",

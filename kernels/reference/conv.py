@@ -145,6 +145,11 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     return dx, dw, db
 
 
+def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: int | Pair = 1, padding: Any = 0, groups: int = 1) -> str:
+    """The algorithm that conv2d_forward uses for these shapes: here there is only one."""
+    return "im2col"
+
+
 def _blocks(N: int) -> list[slice]:
     """The batch in slices of a few images."""
     return [slice(n, n + IMAGES_AT_ONCE) for n in range(0, N, IMAGES_AT_ONCE)]
