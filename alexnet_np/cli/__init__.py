@@ -1,0 +1,59 @@
+"""``alexnet-np``: train, evaluate, predict, summary, gradcheck, benchmark, doctor. One module a command.
+
+Exit codes: 0 all is well; 1 a check failed; 2 bad input, said in one sentence; 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from . import benchmark, doctor, evaluate, gradcheck, predict, summary, train
+from .common import UserError
+
+COMMANDS = (train, evaluate, predict, summary, gradcheck, benchmark, doctor)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code."""
+    whole = parser()
+    args, others = whole.parse_known_args(argv)
+    if args.run is benchmark.run:
+        args.others = others
+    elif others:
+        whole.error(f"unrecognized arguments: {' '.join(others)}")
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"alexnet-np {args.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="alexnet-np",
+        description="AlexNet in plain array code, forward and backward by hand. Begin with: alexnet-np train",
+        epilog="alexnet-np COMMAND --help says more about a command.",
+    )
+    whole.add_argument("--version", action="version", version=f"alexnet-np {__version__}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        summary_line, _, _ = (module.__doc__ or "").partition("\n")
+        command = commands.add_parser(
+            module.__name__.rpartition(".")[2],
+            help=summary_line,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return whole

@@ -1,0 +1,97 @@
+"""What several commands share: arguments, and errors as sentences."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..backend import DEVICES, DeviceError
+
+MODELS = ("alexnet", "alexnet_keras", "alexnet_2012")
+VARIANTS = ("paper", "code")
+
+
+class UserError(Exception):
+    """Something that the user can mend, in a sentence."""
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Around what reads the user's input: what is wrong with it is said in a sentence, without a traceback."""
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads any more: see main
+        raise
+    except KeyError as error:  # whose str is the repr of its message
+        raise UserError(error.args[0]) from error
+    except MemoryError as error:
+        raise UserError(f"there is not enough memory ({error})") from error
+    except (ArithmeticError, DeviceError, OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="alexnet",
+        help="alexnet: torchvision's; alexnet_keras: the Keras Sequential; alexnet_2012: the original with two towers "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        default="paper",
+        help="of alexnet_2012: as the paper describes it or as its code has it (default: %(default)s)",
+    )
+
+
+def add_device(parser: argparse._ActionsContainer, default: str = "cpu") -> None:
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=default,
+        help="cpu: fast; gpu: with CuPy; reference: the plain array code that defines every sum (default: %(default)s)",
+    )
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        metavar="RUN_OR_FILE",
+        help="a run's folder, or a .safetensors file with torchvision's names (default: the newest run in runs/)",
+    )
+
+
+def add_json(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, for a program to read")
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _number(text, int, 1, "a whole number of at least 1")
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0."""
+    return _number(text, int, 0, "a whole number of at least 0")
+
+
+def amount(text: str) -> float:
+    """A number of at least 0."""
+    return _number(text, float, 0, "a number of at least 0")
+
+
+def _number(text: str, kind: Any, least: float, expected: str) -> Any:
+    try:
+        value = kind(text)
+        if least <= value < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")

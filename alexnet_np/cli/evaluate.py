@@ -1,0 +1,51 @@
+"""Test a network: loss, top-1 and top-5 accuracy.
+
+Without arguments the newest run in runs/ is tested on the test pictures of its own data. With --data, on
+the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
+"""
+
+import argparse
+from dataclasses import asdict
+
+from .common import add_device, add_json, add_model, add_weights, count, print_json, sentences
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_weights(parser)
+    parser.add_argument("--data", metavar="FOLDER", help="class folders or IDX files (default: the run's own data)")
+    add_model(parser)
+    parser.add_argument(
+        "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .. import data, runs, training
+
+    with sentences():
+        path = args.weights or runs.latest()
+        trained = runs.open_trained(path, args.model, args.variant)
+        net = trained.net.to(args.device)
+        if args.data is None and trained.data is not None:
+            source, test = trained.data, data.load(trained.data).test
+        elif args.data is None:
+            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
+        else:
+            source, test = args.data, data.load_test(args.data, trained.classes)
+        if len(test.classes) != net.num_classes:
+            raise ValueError(f"{source} has {len(test.classes)} classes, but {path} knows {net.num_classes}")
+        loader = data.Loader(test, trained.preparation, args.batch_size)
+        batches = tqdm(loader.batches(), total=len(loader), desc="evaluate", unit="batch", leave=False, disable=None)
+        result = training.evaluate(net, batches)
+
+    if args.json:
+        print_json({"weights": str(path), "data": str(source), **asdict(result)})
+        return 0
+    print(f"{path} on {result.images:,} images of {source}")
+    top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
+    print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
+    return 0

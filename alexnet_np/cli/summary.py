@@ -1,0 +1,45 @@
+"""Print a network as a table: layers, shapes, parameters, and what it costs.
+
+The torch, keras and keras3 tables are torchsummary's, tf.keras's and Keras 3's, character for character;
+repr is what print(net) gives; costs adds multiply-adds and memory for a batch.
+"""
+
+import argparse
+from dataclasses import asdict
+
+from .common import add_json, add_model, count, print_json, sentences
+
+STYLES = ("torch", "keras", "keras3", "repr", "costs")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--style", choices=STYLES, help="(default: keras for alexnet_keras, else torch)")
+    parser.add_argument(
+        "--size", type=count, metavar="PIXELS", help="side of the images (default: 224; 227 for alexnet_keras)"
+    )
+    parser.add_argument("--num-classes", type=count, default=1000, metavar="K", help="(default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=count, default=1, metavar="N", help="of --style costs (default: %(default)s)"
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from .. import runs, summary
+
+    style = args.style or ("keras" if args.model == "alexnet_keras" else "torch")
+    size = args.size or runs.input_size(args.model) or 224
+    with sentences():
+        net = runs.build(args.model, args.variant, args.num_classes, init="zeros")
+        if args.json:
+            print_json([asdict(row) for row in summary.rows(net, (args.batch_size, size, size, 3))])
+        elif style == "repr":
+            print(net)
+        elif style == "costs":
+            print(summary.costs(net, (args.batch_size, size, size, 3)))
+        elif style == "torch":
+            print(summary.torchsummary(net, (3, size, size)))
+        else:
+            print(summary.keras(net, (size, size, 3), "keras2" if style == "keras" else "keras3"))
+    return 0

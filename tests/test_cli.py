@@ -1,0 +1,415 @@
+"""The commands, as a user types them."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import small_network, write_class_folders, write_idx
+from PIL import Image
+from safetensors.numpy import load_file
+
+import alexnet_np
+from alexnet_np import backend, gradcheck, models, runs, training
+from alexnet_np.cli import main
+
+FILES = {"run.json", "history.csv", "weights.safetensors", "figure.png"}
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    return write_class_folders(tmp_path_factory.mktemp("data") / "colours", 5)
+
+
+@pytest.fixture(autouse=True)
+def small_and_elsewhere(tmp_path, monkeypatch):
+    """Commands make a small network for AlexNet, and start in an empty folder."""
+    monkeypatch.setattr(models, "alexnet", small_network)
+    monkeypatch.chdir(tmp_path)
+
+
+def train(data, *more):
+    return main(["train", "--data", str(data), "--size", "64", "--epochs", "3", "--batch-size", "5", *more])
+
+
+@pytest.fixture
+def finished(colours):
+    assert train(colours) == 0
+    return Path("runs/colours")
+
+
+def files(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def read_history(run):
+    with (Path(run) / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fails(capsys, *argv):
+    """The one sentence that a command says about bad input."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.count("\n") == 1
+    return err
+
+
+# ---- train
+
+
+def test_train_writes_weights_history_and_figure(colours, capsys):
+    assert train(colours) == 0
+    finished = Path("runs/colours")
+    assert files(finished) == FILES
+    rows = read_history(finished)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"train_loss", "test_accuracy", "images_per_second", "waiting"} <= rows[0].keys()
+    assert load_file(finished / "weights.safetensors")["features.0.weight"].shape == (8, 3, 11, 11)  # torch's layout
+    with Image.open(finished / "figure.png") as figure:
+        figure.verify()
+
+    out = capsys.readouterr().out
+    assert "ln 3 = 1.099" in out
+    last_line = out.splitlines()[-1]
+    accuracy = re.fullmatch(r"colours: 3 epochs in \d+ s, test accuracy (\d+\.\d) %", last_line)[1]
+    assert float(accuracy) == pytest.approx(100 * float(rows[-1]["test_accuracy"]), abs=0.051)
+
+
+def test_json_is_all_that_a_program_finds_on_standard_output(colours, capsys):
+    assert train(colours, "--json") == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert result["run"] == str(Path("runs/colours"))
+    assert result["epoch"] == 3
+    assert 0 <= result["test_accuracy"] <= 1
+    assert "test accuracy" in err
+
+
+def test_a_second_run_gets_a_folder_of_its_own(finished, colours):
+    assert train(colours, "--seed", "1") == 0
+    assert files("runs") == {"colours", "colours-2"}
+    assert train(colours, "--out", "elsewhere/here") == 0
+    assert files("elsewhere/here") == FILES
+
+
+def test_idx_files_are_trained_on_too(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    write_idx(
+        tmp_path / "small", "train", rng.integers(0, 256, (20, 9, 9), dtype=np.uint8), np.arange(20, dtype=np.uint8) % 3
+    )
+    assert train(tmp_path / "small") == 0
+    assert "20 pictures" not in capsys.readouterr().out  # a fifth is held out
+    settings = runs.Settings.read(Path("runs/small"))
+    assert (settings.classes, settings.preparation.mirror) == (["0", "1", "2"], False)
+
+
+def stop_after(monkeypatch, steps, number=signal.SIGINT):
+    """Ctrl-C during this step."""
+    whole_step, taken = training.train_step, []
+
+    def step(*args):
+        taken.append(1)
+        if len(taken) == steps:
+            signal.raise_signal(number)
+        return whole_step(*args)
+
+    monkeypatch.setattr(training, "train_step", step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_bits(colours, finished, monkeypatch, capsys, number):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, number)
+        assert train(colours, "--out", "stopped") == 130
+    assert files("stopped") == {"run.json", "history.csv", "checkpoint.safetensors"}
+    out = capsys.readouterr().out
+    assert "Stopped after 1 epoch and 1 of 3 steps" in out
+    assert "alexnet-np train --resume stopped" in out
+    assert main(["evaluate", "--weights", "stopped"]) == 0  # a stopped run can be used
+
+    assert main(["train", "--resume", "stopped"]) == 0
+    assert files("stopped") == FILES
+    resumed, whole = (load_file(Path(run) / "weights.safetensors") for run in ("stopped", finished))
+    for name, array in whole.items():
+        np.testing.assert_array_equal(resumed[name], array, err_msg=name)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys):
+    whole, calls = training.losses.top_k_correct, []
+
+    def count(logits, labels, k):
+        calls.append(k)
+        if calls.count(5) == 1 and k == 5:  # only the evaluation asks for five
+            signal.raise_signal(signal.SIGINT)
+        return whole(logits, labels, k)
+
+    monkeypatch.setattr(training.losses, "top_k_correct", count)
+    assert train(colours, "--out", "stopped", "--batch-size", "2") == 130
+    assert "Stopped after 0 epochs and 6 of 6 steps" in capsys.readouterr().out
+    monkeypatch.undo()
+
+
+def test_resume_takes_no_other_settings_and_no_finished_run(finished, capsys):
+    assert "leave out --epochs, --lr" in fails(capsys, "train", "--resume", finished, "--lr", "1", "--epochs", "2")
+    assert "is finished" in fails(capsys, "train", "--resume", finished)
+    assert "no folder of a training run" in fails(capsys, "train", "--resume", "nowhere")
+
+
+def test_nan_stops_the_run_with_the_layer_and_leaves_nothing(colours, monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        net = small_network(*args, **kwargs)
+        net.state_dict()["classifier.1.weight"][0, 0] = np.nan
+        return net
+
+    monkeypatch.setattr(models, "alexnet", broken)
+    capsys.readouterr()
+    assert train(colours) == 2
+    assert "epoch 1, step 1: NaN or infinity in classifier.1.weight" in capsys.readouterr().err
+    assert files("runs") == set()
+
+
+def test_a_picture_that_is_none_stops_the_run_and_leaves_nothing(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "data", 3)
+    for path in (folder / "red").iterdir():
+        path.write_text("no image")
+    assert train(folder) == 2
+    assert re.search(r"red.\d\.png: is not an image", capsys.readouterr().err)
+    assert files("runs") == set()
+
+
+def test_bad_input_to_train_is_said_in_a_sentence_and_leaves_nothing(tmp_path, colours, capsys):
+    (tmp_path / "empty").mkdir()
+    assert "expected a folder for each class" in fails(capsys, "train", "--data", "empty")
+    assert "there is no folder" in fails(capsys, "train", "--data", "nowhere")
+    (tmp_path / "file").write_text("")
+    assert "file" in fails(capsys, "train", "--data", colours, "--out", "file/run")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    assert "full is not empty" in fails(capsys, "train", "--data", colours, "--out", "full")
+    assert "(227, 227, 3)" in fails(capsys, "train", "--data", colours, "--model", "alexnet_keras", "--size", "64")
+    assert "warmup" in fails(capsys, "train", "--data", colours, "--epochs", "1", "--warmup", "1")
+    assert files(tmp_path) == {"empty", "file", "full"}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--epochs", "0"],
+        ["--batch-size", "-3"],
+        ["--lr", "fast"],
+        ["--lr", "nan"],
+        ["--seed", "1.5"],
+        ["--foo"],
+        ["foo"],
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(argv, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *argv])
+    assert stopped.value.code == 2
+    assert argv[-1] in capsys.readouterr().err
+
+
+@pytest.mark.skipif(backend.gpu_problem() is None, reason="there is a GPU")
+@pytest.mark.parametrize("command", [["train"], ["evaluate"], ["predict", "red.png"]])
+def test_a_gpu_that_is_not_there_is_said_in_a_sentence(finished, colours, command, capsys):
+    shutil.copy(colours / "red" / "0.png", "red.png")
+    assert "device gpu" in fails(capsys, *command, "--device", "gpu")
+    assert files("runs") == {"colours"}
+
+
+# ---- evaluate and predict
+
+
+def test_evaluate_tests_the_newest_run_on_its_own_test_pictures(finished, capsys):
+    history = read_history(finished)
+    capsys.readouterr()
+    assert main(["evaluate", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["images"] == 3
+    assert result["loss"] == pytest.approx(float(history[-1]["test_loss"]), rel=1e-6)
+    assert result["top1"] == float(history[-1]["test_accuracy"])
+    assert main(["evaluate"]) == 0
+    assert f"top-1 {100 * result['top1']:.1f} %" in capsys.readouterr().out
+
+
+def test_evaluate_takes_other_data(finished, colours, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", "--data", str(colours), "--weights", str(finished), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 15
+
+
+def test_evaluate_refuses_what_does_not_fit(tmp_path, finished, colours, capsys):
+    (write_class_folders(tmp_path / "other", 1) / "red").rename(tmp_path / "other" / "scarlet")
+    assert "unknown classes scarlet" in fails(capsys, "evaluate", "--data", "other")
+    assert "there is no file nowhere" in fails(capsys, "evaluate", "--weights", "nowhere.safetensors")
+    assert "no folder of a training run" in fails(capsys, "evaluate", "--weights", tmp_path)
+    (tmp_path / "text.safetensors").write_text("no weights")
+    assert "not a safetensors file" in fails(capsys, "evaluate", "--weights", "text.safetensors", "--data", colours)
+    cut = (finished / "weights.safetensors").read_bytes()[:-10]
+    (finished / "weights.safetensors").write_bytes(cut)
+    assert "not a safetensors file" in fails(capsys, "evaluate")
+    shutil.rmtree("runs")
+    assert "there is no run in runs/" in fails(capsys, "evaluate")
+
+
+def test_predict_gives_probabilities_by_class(finished, colours, capsys):
+    images = [str(colours / name / "0.png") for name in ("red", "blue")]
+    capsys.readouterr()
+    assert main(["predict", "--json", *images]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [entry["image"] for entry in result] == images
+    for entry in result:
+        shares = [guess["probability"] for guess in entry["top"]]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert shares == sorted(shares, reverse=True)
+        assert {guess["class"] for guess in entry["top"]} == {"blue", "green", "red"}
+    assert main(["predict", *images]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == images[0]
+    assert f"{100 * result[0]['top'][0]['probability']:5.1f} %  {result[0]['top'][0]['class']}" in out
+
+
+def test_predict_refuses_what_is_no_image(finished, capsys):
+    Path("text.jpg").write_text("no image")
+    assert "text.jpg: is not an image" in fails(capsys, "predict", "text.jpg")
+    assert "there is no file nowhere.png" in fails(capsys, "predict", "nowhere.png")
+
+
+# ---- the others
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--style", "torch"], "Trainable params: 50,003"),
+        (["--style", "keras"], 'Model: "sequential"'),
+        (["--style", "keras3"], "┏"),
+        (["--style", "repr"], "(classifier): Sequential("),
+        (["--style", "costs", "--batch-size", "8"], "multiply-adds"),
+    ],
+)
+def test_summary_prints_the_table(argv, expected, capsys):
+    assert main(["summary", "--size", "64", "--num-classes", "3", *argv]) == 0
+    out = capsys.readouterr().out
+    if "Trainable" in expected:
+        parameters = sum(p.data.size for p in small_network().parameters())
+        expected = f"Trainable params: {parameters:,}"
+    assert expected in out
+
+
+def test_summary_json_has_a_row_for_each_layer(capsys):
+    assert main(["summary", "--size", "64", "--num-classes", "3", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == len(list(small_network().walk()))
+    assert rows[0]["output_shape"] == [1, 7, 7, 8]
+
+
+def test_gradcheck_prints_the_table(capsys):
+    assert main(["gradcheck"]) == 0
+    out = capsys.readouterr().out
+    for op in ("Conv2d", "MaxPool2d", "LocalResponseNorm", "softmax_cross_entropy", "all gradients are right"):
+        assert op in out
+
+
+def test_gradcheck_fails_when_a_gradient_is_wrong(monkeypatch, capsys):
+    row = gradcheck.Row(
+        op="Linear", tensor="weight", method="entries", tolerance=1e-7, error=1e-12, compared=9, kinks=0
+    )
+    wrong = replace(row, tensor="bias", error=0.5)
+    blind = replace(row, tensor="x", error=float("nan"), compared=0, kinks=3)
+    for rows, code in (([row], 0), ([row, wrong], 1), ([row, blind], 1)):
+        monkeypatch.setattr(gradcheck, "report", lambda *args, rows=rows: gradcheck.Result(rows))
+        capsys.readouterr()
+        assert main(["gradcheck"]) == code
+        assert ("NOT ALL" in capsys.readouterr().out) == bool(code)
+        assert main(["gradcheck", "--json"]) == code
+        assert len(json.loads(capsys.readouterr().out)) == len(rows)
+
+
+def test_help_and_version_are_there_for_every_command(capsys):
+    for command in ("train", "evaluate", "predict", "summary", "gradcheck", "benchmark", "doctor"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        assert command in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"alexnet-np {alexnet_np.__version__}\n"
+
+
+# ---- processes
+
+
+def run_module(*argv, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "alexnet_np", *argv], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = """if True:
+        import sys
+        from alexnet_np.cli import main
+        try: main(["train", "--help"])
+        except SystemExit: pass
+        heavy = {"cupy", "matplotlib", "numba", "safetensors", "sklearn", "torch", "tqdm"}
+        print("heavy:", sorted(heavy & sys.modules.keys()))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_closed_pipe_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [sys.executable, "-m", "alexnet_np", "summary"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_the_whole_network_from_start_to_ctrl_c_to_the_end(tmp_path, colours):
+    """With the real AlexNet, in processes of their own."""
+    argv = [sys.executable, "-m", "alexnet_np", "train", "--data", colours, "--size", "63", "--batch-size", "6"]
+    process = subprocess.Popen(
+        [*argv, "--epochs", "2", "--out", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 1/2"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "--resume run" in out
+    assert (tmp_path / "run" / "checkpoint.safetensors").stat().st_size > 400_000_000
+
+    resumed = run_module("train", "--resume", "run")
+    assert resumed.returncode == 0, resumed.stderr
+    assert files(tmp_path / "run") == FILES
+    for line in resumed.stdout.splitlines()[-1:]:
+        assert re.fullmatch(r"colours: 2 epochs in \d+ s, test accuracy \d+\.\d %", line)
+
+    # A file of weights alone is taken for torchvision's.
+    shutil.move(tmp_path / "run" / "weights.safetensors", tmp_path / "weights.safetensors")
+    result = run_module("evaluate", "--weights", "weights.safetensors", "--data", str(colours), "--json")
+    assert json.loads(result.stdout)["images"] == 15
+    result = run_module("predict", "--weights", "weights.safetensors", str(colours / "red" / "0.png"))
+    assert "class " in result.stdout
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "weights.safetensors").unlink()
