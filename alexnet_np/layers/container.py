@@ -67,7 +67,11 @@ class Container(Layer):
 
     @staticmethod
     def _chain_back(layers: Iterable[tuple[str, Layer]], dy: Any, accumulate: bool, input_grad: bool) -> Any:
-        first, *others = fused(layer for _, layer in layers)
+        chain = [layer for _, layer in layers]
+        if not accumulate:  # the old gradients make room for the new
+            for parameter in (parameter for layer in chain for parameter in layer.parameters()):
+                parameter.grad = None
+        first, *others = fused(chain)
         for step in reversed(others):
             dy = step.backward(dy, accumulate)
         return first.backward(dy, accumulate, input_grad)

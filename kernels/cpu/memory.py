@@ -35,6 +35,12 @@ def zeros(shape: Any, dtype: Any = np.float32) -> np.ndarray:
     return array
 
 
+def held_bytes() -> int:
+    """All that the pool has from the operating system: in use and idle."""
+    with _lock:
+        return _leased + sum(block.nbytes for block in _free)
+
+
 class _Lease:
     """Owner of a block while arrays look at it: NumPy keeps it as the base of every view."""
 
