@@ -79,7 +79,7 @@ class Network(Container):
         return {parameter.name: parameter.data for parameter in self.parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over values by name; KeyError or ValueError where names or shapes differ, and nothing is changed then."""
+        """Take over values by name. KeyError or ValueError, and nothing changed, where names or shapes differ."""
         weights.load_state(self, state)
 
     def torch_state_dict(self) -> dict[str, np.ndarray]:
@@ -159,7 +159,7 @@ class AlexNet(Network):
 class AlexNetKeras(Network):
     """The Keras Sequential at 227x227x3. forward returns probabilities; logits, what its softmax takes."""
 
-    takes = "images (227, 227, 3) in a batch (N, 227, 227, 3)"
+    takes = "images (N, 227, 227, 3)"
 
     def __init__(self, num_classes: int, dropout: float, seed: int, init: str) -> None:
         new = _Builder(seed, init)
@@ -207,7 +207,7 @@ class AlexNetKeras(Network):
 class AlexNet2012(Network):
     """The network of 2012: two towers (groups), response norm. ``variant``: as in the paper, or as in its code."""
 
-    takes = "images (N, 224, 224, 3), or (N, 227, 227, 3) without the padding that 224 needs"
+    takes = "images (N, 224, 224, 3) or (N, 227, 227, 3)"
 
     def __init__(self, variant: str, num_classes: int, dropout: float, seed: int, init: str) -> None:
         new = _Builder(seed, init)

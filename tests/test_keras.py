@@ -4,18 +4,15 @@ Keras computes in float64 as far as it can be made to: its Dense layer multiplie
 dtype it is given (its rules of promotion end there), so that this is how far the two can agree.
 """
 
-import importlib
-import os
-
 import numpy as np
 import pytest
 import torch
 from against_torch import relative_error
+from keras_import import import_keras
 
 from alexnet_np import losses, models, weights
 
-os.environ["KERAS_BACKEND"] = "torch"
-keras = importlib.import_module("keras")  # reads the variable as it is imported
+keras = import_keras()
 
 # From NumPy, where Keras copies its variables.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
