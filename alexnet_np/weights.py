@@ -9,7 +9,8 @@ The last line is the one that is silently wrong when forgotten: the network runs
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backend import to_numpy
+from .files import written_whole
 from .layers.base import Parameter
 
 if TYPE_CHECKING:
@@ -36,26 +38,25 @@ TORCHVISION_NAMES = {
 
 
 def save(net: "Network", path: str | os.PathLike[str]) -> None:
-    """Write the weights as safetensors, with torchvision's names and layouts.
+    """Write the weights as safetensors, with torchvision's names and layouts. The file appears whole or not at all.
 
-    The file appears whole or not at all: it is written beside ``path`` and then renamed.
+    Raises OSError where it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
     tensors = {name: np.ascontiguousarray(array) for name, array in to_torch(net).items()}
     try:
-        save_file(tensors, unfinished, metadata={"format": "pt"})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        with written_whole(path) as unfinished:
+            save_file(tensors, unfinished, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"weights: {path} cannot be written ({error})") from error
 
 
 def load(net: "Network", path: str | os.PathLike[str]) -> None:
     """Read a safetensors file with torchvision's names and layouts into the network.
 
-    Raises FileNotFoundError, ValueError (no safetensors file, other shapes) or KeyError (other names);
+    Raises FileNotFoundError, ValueError (not readable as safetensors, other shapes) or KeyError (other names);
     the network is unchanged then.
     """
     from safetensors import SafetensorError
@@ -65,8 +66,8 @@ def load(net: "Network", path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"weights: there is no file {path}")
     try:
         state = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} is not a safetensors file ({error})") from error
+    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy does not have
+        raise ValueError(f"weights: {path} cannot be read as safetensors ({error})") from error
     load_torch(net, state)
 
 
@@ -77,14 +78,13 @@ def to_torch(net: "Network") -> dict[str, np.ndarray]:
 
 def load_torch(net: "Network", state: Mapping[str, Any]) -> None:
     """Take over a state dict with torchvision's names and layouts (arrays or CPU tensors)."""
-    parameters = {torch_name(p): (p, shape) for p, shape in _with_images(net)}
+    parameters = {torch_name(p): (p, image) for p, image in _with_images(net)}
     _check_names(parameters, state)
+    _check_shapes({name: _torch_shape(p.data.shape) for name, (p, _) in parameters.items()}, state)
     values = {}
     for name, (parameter, image) in parameters.items():
-        array = np.asarray(state[name])
-        expected = _to_torch_layout(np.empty(parameter.data.shape, np.bool_), image).shape
-        _check_shape(name, expected, array.shape)
-        values[parameter.name] = _from_torch_layout(array, image)
+        with _naming(name):
+            values[parameter.name] = _from_torch_layout(np.asarray(state[name]), image)
     load_state(net, values)
 
 
@@ -105,19 +105,13 @@ def load_state(net: "Network", state: Mapping[str, Any]) -> None:
     """Take over name -> array in this project's layouts; everything is checked before anything is changed."""
     parameters = {parameter.name: parameter for parameter in net.parameters()}
     _check_names(parameters, state)
+    _check_shapes({name: parameter.data.shape for name, parameter in parameters.items()}, state)
+    values = {}
     for name, parameter in parameters.items():
-        _check_shape(name, parameter.data.shape, np.shape(state[name]))
-    values = {name: _convert(parameter, state[name]) for name, parameter in parameters.items()}
+        with _naming(name):
+            values[name] = parameter.backend.asarray(state[name], parameter.data.dtype)
     for name, parameter in parameters.items():
         parameter.data[...] = values[name]
-
-
-def _convert(parameter: Parameter, value: Any) -> Any:
-    """The value as an array of the parameter's dtype on its device."""
-    try:
-        return parameter.backend.asarray(value, parameter.data.dtype)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"state dict: {parameter.name}: expected an array of numbers ({error})") from error
 
 
 def torch_name(parameter: Parameter) -> str:
@@ -146,7 +140,8 @@ def _square_image(parameter: Parameter, channels: int) -> tuple[int, int, int]:
     inputs = parameter.data.shape[0]
     side = isqrt(inputs // channels)
     if side * side * channels != inputs:
-        raise ValueError(f"weights: {parameter.name}: expected a square image of {channels} channels, got {inputs} inputs")
+        expected = f"a square image of {channels} channels"
+        raise ValueError(f"weights: {parameter.name}: expected {expected}, got {inputs} inputs")
     return side, side, channels
 
 
@@ -167,6 +162,11 @@ def _from_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) ->
     return array.T
 
 
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a parameter in torch's layout."""
+    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+
+
 def _check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:
     missing, unknown = sorted(expected.keys() - got.keys()), sorted(got.keys() - expected.keys())
     if missing or unknown:
@@ -174,7 +174,19 @@ def _check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:
         raise KeyError(f"state dict: {'; '.join(parts)}")
 
 
-def _check_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
-    if tuple(expected) != tuple(got):
-        hint = " (another num_classes?)" if len(expected) == len(got) and expected[1:] == got[1:] else ""
-        raise ValueError(f"state dict: {name}: expected shape {tuple(expected)}, got {tuple(got)}{hint}")
+def _check_shapes(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Any]) -> None:
+    last_layer = list(expected)[-2:]
+    for name, shape in expected.items():
+        got = tuple(np.shape(state[name]))
+        if got != shape:
+            hint = " (another num_classes?)" if name in last_layer else ""
+            raise ValueError(f"state dict: {name}: expected shape {shape}, got {got}{hint}")
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say of which array it is that a conversion failed."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"state dict: {name}: expected an array of numbers ({error})") from error
