@@ -67,12 +67,17 @@ class Backend:
         return self.xp.random.default_rng(int(rng.integers(2**62)))
 
 
-@cache
 def get(device: str, algorithm: str = "auto") -> Backend:
     """The backend of a device, and with "cpu" the convolution algorithm to use wherever it can be.
 
-    Raises ValueError for an unknown name, DeviceError where "gpu" finds no CuPy or no CUDA device.
+    There is one for each. Raises ValueError for an unknown name, DeviceError where "gpu" finds no CuPy or no
+    CUDA device.
     """
+    return _get(device, algorithm)  # cached by position: get("cpu") and get("cpu", "auto") are one
+
+
+@cache
+def _get(device: str, algorithm: str) -> Backend:
     if device not in DEVICES:
         raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
     if algorithm not in ALGORITHMS:
@@ -94,7 +99,10 @@ def gpu_problem() -> str | None:
     """Why device "gpu" cannot be used, in a sentence; None where it can."""
     if find_spec("cupy") is None:
         return "device gpu: CuPy is not installed (pip install 'alexnet-np[gpu13]', or [gpu12] for CUDA 12)"
-    cupy = import_module("cupy")
+    try:
+        cupy = import_module("cupy")
+    except ImportError as error:
+        return f"device gpu: CuPy is installed but cannot be imported ({error})"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

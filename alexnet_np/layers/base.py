@@ -32,8 +32,9 @@ class Parameter:
         return f"Parameter({self.name!r}, {tuple(self.data.shape)}, {self.data.dtype}, {self.backend.device})"
 
     def to(self, backend: backends.Backend, dtype: Any) -> None:
-        """Move to a device and dtype; the gradient is dropped."""
-        self.data = backend.asarray(self.data, dtype)
+        """Move to a device and dtype; the gradient is dropped, and with it an imaginary part where dtype is real."""
+        data = self.data if np.dtype(dtype).kind == "c" else self.data.real
+        self.data = backend.asarray(data, dtype)
         self.grad = None
         self.backend = backend
 
