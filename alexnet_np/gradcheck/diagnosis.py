@@ -1,0 +1,200 @@
+"""Name the likely mistake behind a wrong gradient.
+
+A mistake in backward usually leaves a gradient that would be right for something else: right but for a
+factor, right if it were turned by 180 degrees, right for a transposed weight, right for the input of the
+step before. Each of these can be put to the test with a slope or two, as in the check itself, and named if it fits.
+
+If the wrong gradient is g = T(dx) for a rearrangement T of entries, then <g, u> = <dx, T'(u)>: the slope
+in the direction rearranged the other way.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations, product
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from .claim import Claim
+from .problem import Values, copies
+
+Array: TypeAlias = np.ndarray
+
+FIT = 1e-4  # relative error below which an explanation fits
+SHIFTS = (-3, -2, -1, 1, 2, 3)
+
+
+def likely_mistake(claim: Claim, index: int, smooth: Array) -> str:
+    """One sentence, or "" where no explanation fits. ``smooth`` is 0 at entries that are on a kink, else 1."""
+    if not claim.gradients[index].any():
+        return "the gradient is 0 everywhere: it was not written"
+    suspicion = Suspicion(claim, index, smooth)
+    if suspicion.fits():
+        return "it is right to four digits: it is rounded somewhere (float32?), or small terms are missing"
+    for explain in (_added, _factor, _stale, _wrong_axes, _rearranged, _shifted, _other_tensor):
+        if sentence := explain(suspicion):
+            return sentence
+    return ""
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A wrong gradient, and what it would be right for."""
+
+    claim: Claim
+    index: int
+    smooth: Array
+
+    @property
+    def gradient(self) -> Array:
+        return self.claim.gradients[self.index]
+
+    def direction(self) -> Array:
+        """A random one without the entries on a kink."""
+        return self.claim.random_direction(self.index)[self.index] * self.smooth
+
+    def slope(self, step: Array, values: Values | None = None) -> float | None:
+        return self.claim.slope({self.index: step}, values)
+
+    def fits(
+        self,
+        rearrange: Callable[[Array], Array] | None = None,
+        values: Values | None = None,
+        mask: Array | None = None,
+        gradient: Array | None = None,
+    ) -> bool:
+        """Whether slopes in two random directions are what the gradient says.
+
+        With ``rearrange``: slopes in the rearranged directions; with ``values``: slopes elsewhere; with ``mask``:
+        in directions that are 0 where it is; with ``gradient``: what another gradient says.
+        """
+        for _ in range(2):
+            step = self.direction() if mask is None else self.direction() * mask
+            said = float(((self.gradient if gradient is None else gradient) * step).sum())
+            slope = self.slope(step if rearrange is None else rearrange(step), values)
+            size = self.claim.scale({self.index: step})
+            if slope is None or abs(said - slope) > FIT * max(abs(said), abs(slope), size):
+                return False
+        return True
+
+
+def _added(it: Suspicion) -> str:
+    problem = it.claim.problem
+    cleared = copies(problem.backward(problem.values, it.claim.dy, clear=True))[it.index]
+    return (
+        "the gradient is added to that of the backward before: it has to be written"
+        if it.fits(gradient=cleared)
+        else ""
+    )
+
+
+def _factor(it: Suspicion) -> str:
+    ratios = []
+    for _ in range(3):
+        step = it.direction()
+        slope = it.slope(step)
+        if not slope:
+            return ""
+        ratios.append(float((it.gradient * step).sum()) / slope)
+    factor = float(np.median(ratios))
+    if not factor or max(abs(ratio / factor - 1) for ratio in ratios) > FIT:
+        return ""
+    if np.isclose(factor, -1, rtol=FIT):
+        return "the sign is wrong"
+    sign = "minus " if factor < 0 else ""
+    for value, name in {2: "2", **_counts(it.claim.y.shape)}.items():
+        if np.isclose(abs(factor), value, rtol=FIT):
+            return f"it is too large by {sign}{name}: a factor too many, or a sum where forward takes a mean"
+        if np.isclose(abs(factor), 1 / value, rtol=FIT):
+            return f"it is too small by {sign}{name}: a factor forgotten, or a mean where forward takes a sum"
+    return f"it is {factor:.6g} times what it should be"
+
+
+def _counts(shape: tuple[int, ...]) -> dict[int, str]:
+    """What a factor may come from: the sizes of the result."""
+    counts = {prod(shape): f"{prod(shape)} (the elements of the result)"}
+    if len(shape) == 4:
+        pixels = shape[1] * shape[2]
+        counts[shape[0] * pixels] = f"{shape[0] * pixels} (the pixels of all images of the result)"
+        counts[pixels] = f"{pixels} (the pixels of an image of the result)"
+    if len(shape) >= 2:
+        counts[shape[-1]] = f"{shape[-1]} (the channels of the result)"
+        counts[shape[0]] = f"{shape[0]} (the batch size N)"
+    return counts
+
+
+def _stale(it: Suspicion) -> str:
+    stale = it.fits(values=it.claim.earlier)
+    return "it belongs to the input of a forward before: backward uses a stale input" if stale else ""
+
+
+def _wrong_axes(it: Suspicion) -> str:
+    """A bias that is added along the last axis has the sum over all others for its gradient."""
+    gradient, dy = it.gradient, it.claim.dy
+    if gradient.ndim != 1 or dy.ndim < 2 or gradient.size != dy.shape[-1]:
+        return ""
+    last = dy.ndim - 1
+    right = dy.sum(axis=tuple(range(last)))
+    if not it.fits(gradient=right):
+        return ""
+    for kept in range(dy.ndim):
+        others = [axis for axis in range(dy.ndim) if axis != kept]
+        for count in range(dy.ndim):
+            for axes in combinations(others, count):
+                total = dy.sum(axis=axes, keepdims=True)
+                first = total[tuple(slice(None) if axis == kept else 0 for axis in range(dy.ndim))]
+                if first.shape == gradient.shape and np.allclose(first, gradient, rtol=FIT):
+                    return f"dy is summed over the wrong axes: over {axes} instead of {tuple(range(last))}"
+    return ""
+
+
+def _rearranged(it: Suspicion) -> str:
+    for change, hint, rearrange in _rearrangements(it.gradient.shape):
+        if it.fits(rearrange):  # reversals and exchanges undo themselves: T' = T
+            return f"it would be right {change}: {hint}"
+    return ""
+
+
+def _other_tensor(it: Suspicion) -> str:
+    """The gradient would be right if another tensor, say the weight, were rearranged."""
+    problem = it.claim.problem
+    for other, value in enumerate(problem.values):
+        if other == it.index:
+            continue
+        for change, hint, rearrange in _rearrangements(value.shape):
+            values = [*problem.values]
+            values[other] = rearrange(value)
+            if it.fits(values=values):
+                return f"it would be right for {problem.names[other]} {change}: {hint}"
+    return ""
+
+
+def _rearrangements(shape: tuple[int, ...]) -> Iterator[tuple[str, str, Callable[[Array], Array]]]:
+    """Ways to rearrange an array that leave its shape: in words, the mistake that they tell of, and the function."""
+    if len(shape) == 4:
+        for axes in ((0, 1), (1, 2)):  # those of kernels, those of images
+            if max(shape[axis] for axis in axes) > 1:
+                hint = "a missing flip of the kernel, or one too many"
+                yield f"turned by 180 degrees in axes {axes}", hint, partial(np.flip, axis=axes)
+    for first, second in combinations(range(len(shape)), 2):
+        if shape[first] == shape[second] > 1:
+            hint = "a transposed matrix" if len(shape) == 2 else "axes in another order"
+            yield f"with axes {first} and {second} exchanged", hint, partial(np.swapaxes, axis1=first, axis2=second)
+
+
+def _shifted(it: Suspicion) -> str:
+    """Off by some rows or columns. Nothing is asked of the border, where pixels are lost."""
+    shape = it.gradient.shape
+    if len(shape) != 4:
+        return ""
+    for rows, columns in ((1, 2), (0, 1)):  # the axes of images, those of kernels
+        for shift, axes in product(SHIFTS, ((rows, columns), (rows,), (columns,))):
+            inside = [slice(abs(shift), n - abs(shift)) if axis in axes else slice(n) for axis, n in enumerate(shape)]
+            mask = np.zeros(shape)
+            mask[tuple(inside)] = 1
+            back = partial(np.roll, shift=[-shift] * len(axes), axis=axes)
+            if mask.any() and it.fits(back, mask=mask):
+                return f"it is shifted by {shift:+d} along axis {' and '.join(map(str, axes))}: a wrong pad"
+    return ""

@@ -1,0 +1,209 @@
+"""What is checked: a layer or a pair of functions, seen as one function of named arrays."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy, deepcopy
+from inspect import signature
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .. import backend as backends
+
+Values: TypeAlias = list[np.ndarray]
+"""One array for each name, in main memory."""
+
+Direction: TypeAlias = Mapping[int, np.ndarray]
+"""For each value that moves, by its index, the step that it makes."""
+
+
+class Problem:
+    """y = forward(values), and the gradients that backward claims. ``names`` has one name for each value."""
+
+    op: str
+    names: list[str]
+    values: Values
+    backend: backends.Backend
+    dtype = "float64"
+
+    def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
+        """y at values + t * direction; random masks are the same in every call."""
+        raise NotImplementedError
+
+    def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
+        """The gradient of <dy, y> with respect to each value, as forward and backward of the layer have it.
+
+        Not copies. With ``clear``, gradients left from an earlier backward are set to 0 before.
+        """
+        raise NotImplementedError
+
+    def complex_twin(self) -> "Problem":
+        """The same problem for complex values."""
+        raise NotImplementedError
+
+    def items(self) -> Iterable[tuple[str, np.ndarray]]:
+        """Names and values."""
+        return zip(self.names, self.values, strict=True)
+
+    def is_parameter(self, index: int) -> bool:
+        """Whether the value is a parameter of a layer."""
+        return False
+
+    def restore(self) -> None:
+        """Leave everything as it was found."""
+
+    def _on_device(self, value: np.ndarray) -> Any:
+        return self.backend.asarray(value, self.dtype).reshape(value.shape)  # scalars, too, keep their shape
+
+    def _check_dtypes(self) -> None:
+        for name, value in self.items():
+            if value.dtype != self.dtype:
+                raise TypeError(
+                    f"gradcheck: {self.op}: {name}: expected {self.dtype}, got {value.dtype}: differences of float32 "
+                    "numbers keep three digits. Convert layers by layer.to(device, 'float64') and arrays by "
+                    "x.astype('float64')"
+                )
+
+
+class LayerProblem(Problem):
+    """A layer: an object with forward(x) and backward(dy), and with parameters() where it has any.
+
+    ``training`` and ``input_grad`` are passed where the methods take them.
+    """
+
+    def __init__(self, layer: Any, inputs: Sequence[Any], training: bool, dtype: str = "float64") -> None:
+        self.layer = layer
+        self.training = training
+        self.dtype = dtype
+        label = getattr(layer, "label", "\n")
+        self.op = type(layer).__name__ if "\n" in label else label
+        own = getattr(layer, "backend", None)
+        self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0])
+        self.inputs = len(inputs)
+        self.parameters = list(layer.parameters()) if hasattr(layer, "parameters") else []
+        self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
+        self.names += [p.name for p in self.parameters]
+        self.values = copies([*inputs, *(p.data for p in self.parameters)])
+        self._check_dtypes()
+        self._written: list[Any] = [*self.values]
+        self._grads = [p.grad for p in self.parameters]
+        self._generators = self._find_generators()
+        self._forward_options = {"training": training} if "training" in signature(layer.forward).parameters else {}
+        self._backward_options = {"input_grad": True} if "input_grad" in signature(layer.backward).parameters else {}
+
+    def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
+        inputs = [self._on_device(value) for value in _moved(values[: self.inputs], direction, t)]
+        self._write(values, direction or {}, t)
+        for seed, (layer, name, _) in enumerate(self._generators):
+            setattr(layer, name, self.backend.xp.random.default_rng(seed))
+        return backends.to_numpy(self.layer.forward(*inputs, **self._forward_options))
+
+    def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
+        self.forward(values)
+        if clear:
+            for parameter in self.parameters:
+                parameter.grad = self.backend.xp.zeros_like(parameter.data)
+        dx = self.layer.backward(self._on_device(dy), **self._backward_options)
+        return [*(dx if isinstance(dx, tuple) else (dx,)), *(p.grad for p in self.parameters)]
+
+    def complex_twin(self) -> "LayerProblem":
+        self._forget()
+        layer = deepcopy(self.layer)
+        if hasattr(layer, "to"):
+            layer.to("reference", "complex128")
+        else:
+            for parameter in layer.parameters() if self.parameters else []:
+                parameter.data = parameter.data.astype("complex128")
+        inputs = [value.astype("complex128") for value in self.values[: self.inputs]]
+        return LayerProblem(layer, inputs, self.training, "complex128")
+
+    def is_parameter(self, index: int) -> bool:
+        return index >= self.inputs
+
+    def restore(self) -> None:
+        self._write(self.values, {}, 0.0)
+        self._forget()
+        for parameter, grad in zip(self.parameters, self._grads, strict=True):
+            parameter.grad = grad
+        for layer, name, generator in self._generators:
+            setattr(layer, name, generator)
+
+    def _write(self, values: Values, direction: Direction, t: complex) -> None:
+        """Give the parameters their values, in place as an optimiser would, where they do not have them yet."""
+        for index, parameter in enumerate(self.parameters, self.inputs):
+            if index in direction:
+                # Without temporaries: whole networks are checked, too.
+                parameter.data[...] = self._on_device(direction[index])
+                parameter.data *= t
+                parameter.data += self._on_device(values[index])
+                self._written[index] = None
+            elif self._written[index] is not values[index]:
+                parameter.data[...] = self._on_device(values[index])
+                self._written[index] = values[index]
+
+    def _forget(self) -> None:
+        if hasattr(self.layer, "forget"):
+            self.layer.forget()
+
+    def _find_generators(self) -> list[tuple[Any, str, Any]]:
+        """Every random generator and where it is held. They are replaced, so that each forward draws the same masks."""
+        layers = [layer for _, layer in self.layer.walk()] if hasattr(self.layer, "walk") else [self.layer]
+        Generator = self.backend.xp.random.Generator
+        attributes = [(layer, name, value) for layer in layers for name, value in vars(layer).items()]
+        return [found for found in attributes if isinstance(found[2], Generator)]
+
+
+class FunctionProblem(Problem):
+    """A pair of functions: ``y, saved = forward(*inputs)`` and ``gradients = backward(dy, saved)``.
+
+    Arrays of real numbers are differentiated; what else is among the inputs (labels, sizes, None) is passed on.
+    """
+
+    def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        self.op = getattr(forward, "__name__", repr(forward))
+        self._forward, self._backward, self._inputs = forward, backward, list(inputs)
+        kinds = [getattr(getattr(value, "dtype", None), "kind", None) for value in inputs]
+        self._places = [place for place, kind in enumerate(kinds) if kind == "f"]
+        if not self._places:
+            raise TypeError(f"gradcheck: {self.op}: inputs: expected an array of float64 among them, got none")
+        self.backend = backends.of(inputs[self._places[0]])
+        self.names = [_argument_names(forward, len(inputs))[i] for i in self._places]
+        self.values = copies([inputs[i] for i in self._places])
+        self._check_dtypes()
+
+    def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
+        return backends.to_numpy(self._call(_moved(values, direction, t))[0])
+
+    def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
+        _, saved = self._call(values)
+        grads = self._backward(self._on_device(dy), saved)
+        grads = list(grads) if isinstance(grads, tuple) else [grads]
+        if len(grads) == len(self._inputs):
+            grads = [grads[i] for i in self._places]
+        return grads
+
+    def complex_twin(self) -> "FunctionProblem":
+        twin = copy(self)
+        twin.dtype = "complex128"
+        return twin
+
+    def _call(self, values: Values) -> tuple[Any, Any]:
+        inputs = list(self._inputs)
+        for place, value in zip(self._places, values, strict=True):
+            inputs[place] = self._on_device(value)
+        return self._forward(*inputs)
+
+
+def copies(arrays: list[Any]) -> list[Any]:
+    """The arrays in main memory, and their own: what is checked may write into what it was given."""
+    return [None if array is None else np.array(backends.to_numpy(array)) for array in arrays]
+
+
+def _moved(values: Values, direction: Direction | None, t: complex) -> Values:
+    return [value + t * direction[i] if direction and i in direction else value for i, value in enumerate(values)]
+
+
+def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    """What the function calls its arguments; x0, x1, ... where it does not say."""
+    parameters = signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names if len(names) >= count else [f"x{i}" for i in range(count)]

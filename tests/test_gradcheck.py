@@ -1,0 +1,509 @@
+"""gradcheck: right gradients pass, wrong ones are named with the mistake behind them, kinks are neither."""
+
+import numpy as np
+import pytest
+
+from alexnet_np import backend, gradcheck, layers, models
+from alexnet_np.gradcheck import GradientError, check, check_function, kink_free, slopes
+
+kernels = backend.get("reference").kernels
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+# ---- layers as other people write them
+
+
+class Weight:
+    def __init__(self, name, data):
+        self.name, self.data, self.grad = name, data, None
+
+
+class Dense:
+    """Somebody's own layer: forward(x), backward(dy), parameters(), and no more."""
+
+    def __init__(self, inputs=4, outputs=3):
+        rng = np.random.default_rng(1)
+        self.weight = Weight("w", rng.standard_normal((inputs, outputs)))
+        self.bias = Weight("b", rng.standard_normal(outputs))
+
+    def parameters(self):
+        return [self.weight, self.bias]
+
+    def forward(self, x):
+        self.x = x
+        return np.tanh(x @ self.weight.data + self.bias.data)
+
+    def backward(self, dy):
+        dz = dy * (1 - np.tanh(self.x @ self.weight.data + self.bias.data) ** 2)
+        self.weight.grad, self.bias.grad = self.weight_grad(dz), self.bias_grad(dz)
+        return self.input_grad(dz)
+
+    def weight_grad(self, dz):
+        return self.x.T @ dz
+
+    def bias_grad(self, dz):
+        return dz.sum(axis=0)
+
+    def input_grad(self, dz):
+        return dz @ self.weight.data.T
+
+
+class Product:
+    """Two inputs, no parameters."""
+
+    def forward(self, x, z):
+        self.saved = x, z
+        return x * z
+
+    def backward(self, dy):
+        x, z = self.saved
+        return dy * z, dy * x
+
+
+OPTIONS = [
+    {},
+    {"every_entry": True},
+    {"complex_step": True},
+    {"complex_step": True, "every_entry": True},
+    {"together": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_layer_of_ones_own_passes(rng, options):
+    result = check(Dense(), (rng.standard_normal((5, 4)),), **options)
+    assert result.ok
+    assert [row.tensor for row in result] == (["all 3"] if "together" in options else ["x", "w", "b"])
+    entries = {"x": 20, "w": 12, "b": 3} if "every_entry" in options else {"x": 3, "w": 3, "b": 3, "all 3": 1}
+    assert all(row.compared == entries[row.tensor] and row.kinks == 0 for row in result)
+    assert result.error <= (1e-14 if "complex_step" in options else 1e-9)
+
+
+def test_several_inputs(rng):
+    result = check(Product(), (rng.standard_normal((2, 3)), rng.standard_normal((2, 3))), every_entry=True)
+    assert [row.tensor for row in result] == ["x0", "x1"]
+
+
+def test_functions_are_differentiated_in_their_arrays_only(rng):
+    x, w = rng.standard_normal((2, 5, 6, 4)), rng.standard_normal((3, 2, 2, 6))
+    for b, names in ((rng.standard_normal(6), ["x", "w", "b"]), (None, ["x", "w"])):
+        result = check_function(kernels.conv2d_forward, kernels.conv2d_backward, (x, w, b, (2, 1), 1, 2))
+        assert [row.tensor for row in result] == names
+    labels = np.array([2, 0, 0])
+    inputs = (rng.standard_normal((3, 4)), labels, 0.1)
+    check_function(kernels.softmax_cross_entropy_forward, kernels.softmax_cross_entropy_backward, inputs)
+
+
+def test_everything_is_left_as_it_was(rng):
+    net = layers.Sequential(layers.Linear(4, 5), layers.Dropout(0.5), layers.Linear(5, 2)).to("reference", "float64")
+    x = rng.standard_normal((3, 4))
+    net.backward(np.ones_like(net.forward(x)))
+    before = [(p.data.copy(), p.grad.copy()) for p in net.parameters()]
+    data, generator, state = [p.data for p in net.parameters()], net[1].rng, net[1].rng.bit_generator.state
+    x_before = x.copy()
+    for options in OPTIONS:
+        check(net, (x,), training=True, **options)
+    np.testing.assert_array_equal(x, x_before)
+    for p, (value, grad), array in zip(net.parameters(), before, data, strict=True):
+        assert p.data is array
+        np.testing.assert_array_equal(p.data, value)
+        np.testing.assert_array_equal(p.grad, grad)
+    assert net[1].rng is generator
+    assert generator.bit_generator.state == state
+    assert not net.has_saved
+
+
+def test_dropout_masks_are_replayed(rng):
+    x = rng.standard_normal((4, 6))
+    assert check(layers.Dropout(0.5).to("reference"), (x,), training=True, every_entry=True).ok
+
+    class Forgetful(layers.Dropout):
+        """Draws another mask for backward."""
+
+        def backward(self, dy):
+            return super().backward(dy) * (self.rng.random(dy.shape) >= self.p)
+
+    with pytest.raises(GradientError):
+        check(Forgetful(0.5).to("reference"), (x,), training=True)
+
+
+# ---- accuracy
+
+
+def test_every_op_of_the_package():
+    """Central differences to 1e-7, complex steps to 1e-12, at every geometry: report holds the worst."""
+    result = gradcheck.report("reference")
+    assert result.ok, str(result)
+    expected = {"Linear", "Conv2d", "MaxPool2d", "AdaptiveAvgPool2d", "ReLU", "Softmax", "Dropout", "LocalResponseNorm"}
+    assert {row.op for row in result} == expected | {"Flatten", "Sequential", "softmax_cross_entropy"}
+    assert all(row.kinks == 0 and row.compared for row in result)
+    for method, tolerance in (("directions", 1e-7), ("entries", 1e-7), ("complex step", 1e-12)):
+        rows = [row for row in result if row.method == method]
+        assert len(rows) == len(result.rows) // 3
+        assert all(row.tolerance == tolerance and row.error < tolerance / 100 for row in rows)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_keras", "alexnet_2012, paper", "alexnet_2012, code"])
+def test_whole_networks(name, training):
+    """A slope through the input and all parameters at once, to 1e-6; with dropout masks replayed in training."""
+    [(make, shape, size)] = [case[1:] for case in gradcheck.ops.NETWORKS if case[0] == name]
+    x = size * np.random.default_rng(0).standard_normal(shape)
+    net = make(0).to("reference", "float64")
+    result = check(net, (x,), training=training, together=True, tolerance=1e-6)
+    assert [row.tensor for row in result] == ["all 17"]
+    assert result.rows[0].compared == 1
+
+
+def test_a_whole_network_by_complex_step():
+    """Exact to rounding, 57 million parameters or not."""
+    net = models.alexnet(num_classes=10).to("reference", "float64")
+    x = np.random.default_rng(0).standard_normal((1, 67, 63, 3))
+    assert check(net, (x,), training=True, together=True, complex_step=True).error < 1e-12
+
+
+def test_a_network_with_one_wrong_gradient_is_found_together(rng):
+    """No tensor's part in the joint slope is small: not even that of a bias beside a large weight."""
+    for wrong in range(6):
+        net = layers.Sequential(
+            layers.Conv2d(2, 8, 3, rng=rng), layers.ReLU(), layers.Flatten(), layers.Linear(48, 30, rng=rng),
+            layers.ReLU(), layers.Linear(30, 3, rng=rng),
+        ).to("reference", "float64")  # fmt: skip
+        p = net.parameters()[wrong]
+        p.write_grad = lambda grad, accumulate, p=p: setattr(p, "grad", grad * (1 + 1e-5))
+        with pytest.raises(GradientError) as caught:
+            check(net, (rng.standard_normal((2, 5, 4, 2)),), together=True)
+        assert caught.value.tensor == p.name
+        assert "right to four digits" in caught.value.mistake
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
+def test_steps_are_relative_to_the_input(rng, size):
+    """exp would overflow or not be seen, if steps did not grow and shrink with x."""
+    x = size * rng.standard_normal((3, 4))
+    assert (
+        check_function(lambda x: (np.exp(x / size), x), lambda dy, x: dy * np.exp(x / size) / size, (x,)).error < 1e-9
+    )
+
+
+# ---- mistakes, and their names
+
+
+def conv(**changes):
+    """A convolution's pair of functions with one gradient changed: dx, dw or db by name."""
+
+    def backward(dy, saved):
+        grads = dict(zip(("dx", "dw", "db"), kernels.conv2d_backward(dy, saved), strict=True))
+        for name, change in changes.items():
+            grads[name] = change(grads[name], dy, saved)
+        return grads["dx"], grads["dw"], grads["db"]
+
+    return kernels.conv2d_forward, backward
+
+
+def flipped_kernel(dx, dy, saved):
+    x, w, *rest = saved
+    return kernels.conv2d_backward(dy, (x, w[::-1, ::-1], *rest))[0]
+
+
+def transposed_kernel(dx, dy, saved):
+    x, w, *rest = saved
+    return kernels.conv2d_backward(dy, (x, w.swapaxes(2, 3), *rest))[0]
+
+
+def shift_down(dx, dy, saved):
+    """As if padding of one row had not been cut off at the top."""
+    moved = np.roll(dx, 1, axis=1)
+    moved[:, 0] = 0.3
+    return moved
+
+
+MISTAKES = {
+    "sign": ({"dw": lambda dw, dy, saved: -dw}, "w", "the sign is wrong"),
+    "factor 2": ({"dx": lambda dx, dy, saved: 2 * dx}, "x", "too large by 2"),
+    "mean for sum": ({"db": lambda db, dy, saved: dy.mean(axis=(0, 1, 2))}, "b", r"small by 60 \(the pixels of all"),
+    "sum over images": ({"dw": lambda dw, dy, saved: dw * len(dy)}, "w", r"too large by 3 \(the batch size N\)"),
+    "odd factor": ({"dw": lambda dw, dy, saved: -0.7 * dw}, "w", "it is -0.7 times"),
+    "zero": ({"dx": lambda dx, dy, saved: 0 * dx}, "x", "0 everywhere: it was not written"),
+    "missing flip": ({"dx": flipped_kernel}, "x", r"for w turned by 180 degrees in axes \(0, 1\): a missing flip"),
+    "flip of dw": ({"dw": lambda dw, dy, saved: dw[::-1, ::-1]}, "w", "right turned by 180 degrees .* a missing flip"),
+    "transposed kernel": ({"dx": transposed_kernel}, "x", "right for w with axes 2 and 3 exchanged"),
+    "rows for columns": ({"dw": lambda dw, dy, saved: dw.swapaxes(0, 1)}, "w", "right with axes 0 and 1 exchanged"),
+    "shift": ({"dx": shift_down}, "x", r"shifted by \+1 along axis 1: a wrong pad"),
+    "bias, axes": ({"db": lambda db, dy, saved: dy.sum(axis=(0, 1, 3))}, "b", r"axes: over \(0, 1, 3\) instead of"),
+    "bias, one axis": ({"db": lambda db, dy, saved: dy.sum(axis=0)[0, 0]}, "b", r"axes: over \(0,\) instead of"),
+    "rounded": ({"dw": lambda dw, dy, saved: dw.round(3)}, "w", "right to four digits: it is rounded somewhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"every_entry": True}, {"complex_step": True}], ids=str)
+@pytest.mark.parametrize(("changes", "tensor", "mistake"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_in_a_convolution_are_named(rng, changes, tensor, mistake, options):
+    x, w, b = rng.standard_normal((3, 5, 4, 4)), rng.standard_normal((3, 3, 4, 4)), rng.standard_normal(4)
+    with pytest.raises(GradientError, match=mistake) as caught:
+        check_function(*conv(**changes), (x, w, b, 1, ((1, 1), (1, 1))), **options)
+    error = caught.value
+    assert error.tensor == tensor
+    assert len(error.index) == {"x": x, "w": w, "b": b}[tensor].ndim
+    assert f"{tensor}[{', '.join(map(str, error.index))}]: analytic {error.analytic:.6g}, numerical " in str(error)
+    assert error.row.verdict == "wrong"
+    assert error.error > error.row.tolerance
+
+
+def test_the_worst_entry_is_named(rng):
+    """And where the wrong ones are, if they keep to a border."""
+    x, w = rng.standard_normal((2, 6, 5, 3)), rng.standard_normal((2, 3, 3, 2))
+
+    def wrong(dx, dy, saved):
+        dx[:, 0, :, 1] += 1e-3
+        dx[1, 0, 4, 1] += 7.0
+        return dx
+
+    with pytest.raises(GradientError) as caught:
+        check_function(*conv(dx=wrong), (x, w, None, 1, 0))
+    error = caught.value
+    assert error.index == (1, 0, 4, 1)
+    assert error.analytic - error.numerical == pytest.approx(7.001)
+    assert "wrong in 10 of 180 entries compared, all at 0 of axis 1 and at 1 of axis 3" in str(error)
+    assert error.mistake == ""
+
+
+def test_the_worst_entry_of_a_large_tensor_is_found_among_the_largest(rng):
+    def backward(dy, x):
+        dx = dy.copy()
+        dx[70, 3] *= 1000
+        return dx
+
+    with pytest.raises(GradientError) as caught:
+        check_function(lambda x: (x, x), backward, (rng.standard_normal((100, 50)),))
+    assert caught.value.index == (70, 3)
+
+
+def test_all_wrong_tensors_are_listed(rng):
+    class Wrong(Dense):
+        def weight_grad(self, dz):
+            return 3 * self.x.T @ dz
+
+        def bias_grad(self, dz):
+            return 1.1 * dz.sum(axis=0)
+
+    with pytest.raises(GradientError, match=r"gradient of w is wrong(.|\n)*wrong, too: b \(relative error \d\.\de-02\)"):
+        check(Wrong(), (rng.standard_normal((5, 4)),))
+
+
+def test_a_transposed_weight_is_named(rng):
+    class Square(layers.Linear):
+        def backward(self, dy):
+            super().backward(dy)
+            return dy @ self.weight.data
+
+    with pytest.raises(GradientError, match="right for weight with axes 0 and 1 exchanged: a transposed matrix"):
+        check(Square(4, 4).to("cpu", "float64"), (rng.standard_normal((5, 4)),))
+
+    class Oblong(Dense):
+        def weight_grad(self, dz):
+            return dz.T @ self.x
+
+    message = r"Oblong: w: expected a gradient of shape \(4, 3\), got \(3, 4\)\n  likely mistake: .* transposed matrix"
+    with pytest.raises(GradientError, match=message) as caught:
+        check(Oblong(), (rng.standard_normal((5, 4)),))
+    assert caught.value.error == np.inf
+
+
+@pytest.mark.parametrize("kept", ["first", "last"])
+def test_a_stale_input_is_named(rng, kept):
+    class Stale:
+        """A square's backward with the x of the first forward of all, or of the last forward but one."""
+
+        def forward(self, x):
+            self.first = getattr(self, "first", x)
+            self.last, self.now = getattr(self, "now", x), x
+            return x * x
+
+        def backward(self, dy):
+            return 2 * dy * getattr(self, kept)
+
+    with pytest.raises(GradientError, match="input of a forward before: backward uses a stale input"):
+        check(Stale(), (rng.standard_normal((5, 4)),))
+
+
+def test_a_gradient_that_is_added_is_named(rng):
+    class Adding(Dense):
+        def weight_grad(self, dz):
+            return self.x.T @ dz + (0 if self.weight.grad is None else self.weight.grad)
+
+    with pytest.raises(GradientError, match="added to that of the backward before") as caught:
+        check(Adding(), (rng.standard_normal((5, 4)),))
+    assert caught.value.tensor == "w"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda dx, x, dy: None, "x: expected a gradient, got None"),
+        (lambda dx, x, dy: dx * np.nan, "x: expected a finite gradient, got NaN or infinity"),
+        (lambda dx, x, dy: dx.astype("float32"), "x: expected a gradient in float64, got float32"),
+        (lambda dx, x, dy: np.multiply(x, 2, out=x), "x: forward or backward wrote into what it was given"),
+        (lambda dx, x, dy: np.multiply(dy, 2, out=dy), "dy: forward or backward wrote into what it was given"),
+    ],
+)
+def test_gradients_of_the_wrong_form(rng, change, message):
+    def backward(dy, x):
+        return change(2 * x * dy, x, dy)
+
+    with pytest.raises(GradientError, match=message):
+        check_function(lambda x: (x * x, x), backward, (rng.standard_normal((3, 4)),))
+
+
+# ---- kinks
+
+
+def relu(slope_at_0=0.0):
+    return lambda x: (np.maximum(x, 0), x), lambda dy, x: dy * np.where(x == 0, slope_at_0, x > 0)
+
+
+@pytest.mark.parametrize("slope_at_0", [0.0, 0.3, 1.0])
+def test_a_kink_is_no_mistake(rng, slope_at_0):
+    """Whatever backward says there. Other directions, which leave the kink alone, are found."""
+    x = rng.standard_normal((4, 5))
+    x[1, 2] = x[3, 4] = 0
+    by_entry = check_function(*relu(slope_at_0), (x,), every_entry=True).rows[0]
+    assert (by_entry.compared, by_entry.kinks, by_entry.verdict) == (18, 2, "right")
+    in_directions = check_function(*relu(slope_at_0), (x,)).rows[0]
+    assert in_directions.compared == 3
+    assert in_directions.kinks > 0
+
+
+def test_a_mistake_beside_a_kink_is_found(rng):
+    forward, _ = relu()
+    x = rng.standard_normal((4, 5))
+    x[1, 2] = 0
+    with pytest.raises(GradientError, match="the sign is wrong"):
+        check_function(forward, lambda dy, x: -dy * (x > 0), (x,))
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-5])
+def test_steps_shrink_before_a_kink(rng, distance):
+    x = rng.choice([-1.0, 1.0, distance, -distance], size=(6, 7))
+    for options in ({}, {"every_entry": True}):
+        row = check_function(*relu(), (x,), **options).rows[0]
+        assert (row.kinks, row.verdict) == (0, "right")
+
+
+def test_nothing_but_kinks_is_an_error_of_its_own():
+    with pytest.raises(
+        GradientError, match=r"no slope to compare .*kinks or ties(.|\n)*draw one without ties"
+    ) as caught:
+        check(layers.MaxPool2d(2), (np.ones((1, 4, 4, 1)),))
+    assert caught.value.row.verdict == "at a kink"
+    check(layers.MaxPool2d(2), (kink_free((1, 4, 4, 1), np.random.default_rng(0)),))
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 4), (2, 3, 5, 7), (0, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kink_free_arrays_have_no_kinks(shape, dtype):
+    x = kink_free(shape, np.random.default_rng(0), dtype)
+    assert x.shape == shape
+    assert x.dtype == dtype
+    assert np.abs(x).max(initial=0) <= 2
+    apart = 4 / max(x.size, 1) * (1 - 1e-6)
+    assert np.abs(x).min(initial=2) >= apart / 2
+    assert np.diff(np.sort(x, axis=None)).min(initial=4) >= apart
+    others = kink_free(shape, np.random.default_rng(1), dtype)
+    assert x.size < 2 or not np.array_equal(x, others)
+
+
+def slope_of(f, scale=1.0, tolerance=1e-9):
+    return slopes.central(lambda t: np.array([f(t)]), np.ones(1), scale, tolerance)
+
+
+def test_central_differences():
+    assert slope_of(lambda t: np.exp(3 * t)) == pytest.approx(3, rel=1e-9)
+    assert slope_of(lambda t: 1e6 + t, tolerance=1e-4) == pytest.approx(1, rel=1e-4)
+    assert slope_of(lambda t: 1e12 + t) is None  # drowned in rounding
+    assert slope_of(lambda t: abs(t)) is None
+    assert slope_of(lambda t: abs(t) + 5 * t) is None
+    assert slope_of(lambda t: abs(t - 1e-5)) == pytest.approx(-1)
+    assert slope_of(lambda t: max(t, 3 * t - 1e-4)) == pytest.approx(1)
+    assert slope_of(lambda t: np.float64(t) ** 2) == pytest.approx(0, abs=1e-9)
+
+
+# ---- what cannot be checked
+
+
+def test_float32_is_refused(rng):
+    x = rng.standard_normal((3, 4))
+    with pytest.raises(
+        TypeError, match=r"Linear\(4, 2\): weight: expected float64, got float32: .*layer.to\(device, 'fl"
+    ):
+        check(layers.Linear(4, 2), (x,))
+    with pytest.raises(TypeError, match=r"x: expected float64, got float32.*x\.astype\('float64'\)"):
+        check(layers.ReLU(), (x.astype("float32"),))
+    with pytest.raises(TypeError, match="x: expected float64, got float32"):
+        check_function(kernels.relu_forward, kernels.relu_backward, (x.astype("float32"),))
+
+
+def test_what_is_no_input_is_refused(rng):
+    x = rng.standard_normal((3, 4))
+    with pytest.raises(TypeError, match=r"inputs: expected a tuple of arrays, \(x,\) for one, got ndarray"):
+        check(layers.ReLU(), x)
+    with pytest.raises(TypeError, match=r"inputs: expected a tuple of arrays.*got none"):
+        check(layers.ReLU(), ())
+    with pytest.raises(TypeError, match="inputs: expected an array of float64 among them, got none"):
+        check_function(lambda n: (n, n), lambda dy, n: dy, (3,))
+
+
+def test_what_forward_does_not_allow_is_said(rng):
+    x = rng.standard_normal((3, 4))
+    hidden = np.random.default_rng(0)
+    with pytest.raises(
+        ValueError, match="forward gives another result for the same input: its random generator has to be"
+    ):
+        check_function(lambda x: (x * hidden.random(), x), lambda dy, x: dy, (x,))
+    with pytest.raises(ValueError, match="expected a finite result of forward, got NaN"):
+        check_function(lambda x: (x * np.nan, x), lambda dy, x: dy, (x,))
+    for forward in (lambda x: (np.abs(x), x), lambda x: (x + np.iscomplexobj(x), x)):
+        with pytest.raises(ValueError, match="complex_step: expected an analytic forward"):
+            check_function(forward, lambda dy, x: dy, (x,), complex_step=True)
+
+
+# ---- results
+
+
+def test_a_result_is_a_table(rng):
+    result = check(Dense(), (rng.standard_normal((5, 4)),))
+    lines = str(result).splitlines()
+    assert lines[0].split() == ["op", "tensor", "method", "worst", "error", "tolerance", "verdict"]
+    assert [line.split()[:3] for line in lines[1:]] == [["Dense", name, "directions"] for name in ("x", "w", "b")]
+    assert all(line.endswith("1e-07      right") for line in lines[1:])
+    assert len({line.index("directions") for line in lines[1:]}) == 1
+
+
+def test_the_seed_decides_and_the_tolerance_is_kept(rng):
+    x = rng.standard_normal((5, 4))
+    assert check(Dense(), (x,), seed=1) == check(Dense(), (x,), seed=1)
+    assert check(Dense(), (x,), seed=1) != check(Dense(), (x,), seed=2)
+
+    class Rough(Dense):
+        def bias_grad(self, dz):
+            return dz.sum(axis=0) * 1.001
+
+    check(Rough(), (x,), tolerance=1e-2)
+    with pytest.raises(GradientError):
+        check(Rough(), (x,), tolerance=1e-4)
+
+
+def test_a_report_holds_what_is_wrong(monkeypatch):
+    """Of all geometries the worst, with its mistake; and nothing is raised."""
+    monkeypatch.setattr(
+        layers.ReLU, "backward", lambda self, dy, *args: -self.kernels.relu_backward(dy, self._recall(dy))
+    )
+    result = gradcheck.report("reference")
+    assert not result.ok
+    wrong = [row for row in result if row.verdict == "wrong"]
+    assert {row.op for row in wrong} == {"ReLU", "Sequential"}
+    assert all(row.mistake == "the sign is wrong" for row in wrong if row.op == "ReLU")
