@@ -1,11 +1,12 @@
 """How weights start: three published rules, always named, never implicit.
 
-    torch   weights and biases uniform in +-1/sqrt(fan_in)       torch.nn.Conv2d and Linear (Kaiming uniform, a = sqrt 5)
-    keras   weights uniform in +-sqrt(6/(fan_in + fan_out)), biases 0             (Glorot & Bengio 2010, eq. 16)
-    paper   weights normal with standard deviation 0.01; biases 1 or 0        (Krizhevsky et al. 2012, section 5)
+    torch   weights and biases uniform in +-1/sqrt(fan_in)                  torch.nn.Conv2d and Linear
+    keras   weights uniform in +-sqrt(6/(fan_in + fan_out)), biases 0       Glorot & Bengio 2010, eq. 16
+    paper   weights normal with standard deviation 0.01, biases 0 or 1      Krizhevsky et al. 2012, section 5
 
-fan_in and fan_out are the number of inputs of an output and of outputs of an input: KH*KW*C/G and
-KH*KW*O/G in a convolution (Keras's definition), the numbers of features in a linear layer.
+fan_in is how many inputs an output has: KH*KW*C/G in a convolution, the input features of a linear layer.
+fan_out is KH*KW*O, or the output features. (torch calls its rule Kaiming uniform with a = sqrt 5. The paper's
+biases depend on the layer: 0 here, and the networks in models.py say where 1 stands.)
 """
 
 from collections.abc import Callable

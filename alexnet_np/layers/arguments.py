@@ -25,7 +25,8 @@ def padding(where: str, value: Any) -> tuple[Any, Any]:
     """p, (vertical, horizontal) or ((top, bottom), (left, right)); an axis is an int where both its ends are alike."""
     axes = value if isinstance(value, Sequence) else (value, value)
     if len(axes) != 2:
-        raise ValueError(f"{where}: padding: expected p, (vertical, horizontal) or ((top, bottom), (left, right)), got {value!r}")
+        expected = "p, (vertical, horizontal) or ((top, bottom), (left, right))"
+        raise ValueError(f"{where}: padding: expected {expected}, got {value!r}")
     ends = [integer_pair(where, "padding", axis, least=0) for axis in axes]
     return tuple(before if before == after else (before, after) for before, after in ends)  # type: ignore[return-value]
 

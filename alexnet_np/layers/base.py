@@ -134,7 +134,9 @@ class Layer:
     def _recall(self, dy: Any) -> Any:
         """What forward kept, once: a second backward needs a second forward."""
         if self._saved is None:
-            raise RuntimeError(f"{self.label}: backward needs a forward before it, and each forward serves one backward")
+            raise RuntimeError(
+                f"{self.label}: backward needs a forward before it, and each forward serves one backward"
+            )
         shape, dtype, saved = self._saved
         self._check_array("dy", dy, [dtype.name])
         if dy.shape != shape:
@@ -143,8 +145,8 @@ class Layer:
         return saved
 
     def _write_grads(self, accumulate: bool, dx: Any, *grads: Any) -> Any:
-        """Hand the parameters their gradients, and return dx."""
-        for parameter, grad in zip(self.parameters(), grads, strict=False):  # a layer without bias: its gradient is None
+        """Hand the parameters their gradients, and return dx. Without a bias there is one gradient more, None."""
+        for parameter, grad in zip(self.parameters(), grads, strict=False):
             parameter.write_grad(grad, accumulate)
         return dx
 
@@ -172,6 +174,6 @@ class Layer:
 
     def _check_shape(self, shape: Shape, expected: tuple[str | int, ...]) -> None:
         """expected names free axes and gives the size of fixed ones: ("N", "H", "W", 64)."""
-        fits = len(shape) == len(expected) and all(isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=True))
-        if not fits:
+        same = [isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=False)]
+        if len(shape) != len(expected) or not all(same):
             raise ValueError(f"{self.label}: expected ({', '.join(map(str, expected))}), got {tuple(shape)}")

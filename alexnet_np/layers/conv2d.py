@@ -68,7 +68,9 @@ class Conv2d(Layer):
 
     def algorithm(self, shape: Shape) -> str:
         """How the layer's device computes it for an input of this shape."""
-        chosen: str = self.kernels.conv2d_algorithm(shape, self.weight.data.shape, self.stride, self.padding, self.groups)
+        chosen: str = self.kernels.conv2d_algorithm(
+            shape, self.weight.data.shape, self.stride, self.padding, self.groups
+        )
         return chosen
 
     def macs(self, shape: Shape) -> int:

@@ -50,7 +50,8 @@ class LocalResponseNorm(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape, ("N", "H", "W", "C"))
         if shape[3] % self.groups:
-            raise ValueError(f"{self.label}: expected channels in a multiple of groups ({self.groups}), got {tuple(shape)}")
+            expected = f"channels in a multiple of groups ({self.groups})"
+            raise ValueError(f"{self.label}: expected {expected}, got {tuple(shape)}")
         return shape
 
     def extra_repr(self) -> str:

@@ -24,7 +24,7 @@ class MaxPool2d(Layer):
         ties: str = "first",
     ) -> None:
         super().__init__()
-        self._shown = tuple(kernel_size if argument is None else argument for argument in (kernel_size, stride, padding))
+        self._shown = (kernel_size, kernel_size if stride is None else stride, padding)
         self.kernel_size = integer_pair("MaxPool2d", "kernel_size", kernel_size)
         self.stride = integer_pair("MaxPool2d", "stride", kernel_size if stride is None else stride)
         self.padding = padding_pair("MaxPool2d", padding)
@@ -34,7 +34,8 @@ class MaxPool2d(Layer):
         self.ties = ties
         for kernel, ends in zip(self.kernel_size, self.padding, strict=True):
             if 2 * max(integer_pair("MaxPool2d", "padding", ends, least=0)) > kernel:
-                raise ValueError(f"MaxPool2d: padding: expected at most half of kernel_size {self.kernel_size}, got {padding}")
+                expected = f"at most half of kernel_size {self.kernel_size}"
+                raise ValueError(f"MaxPool2d: padding: expected {expected}, got {padding}")
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self._check_input(x)

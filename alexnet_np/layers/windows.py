@@ -15,7 +15,6 @@ def window_shape(layer: Any, shape: Shape, channels: int, ceil_mode: bool = Fals
         for size, kernel, stride, padding in zip((H, W), layer.kernel_size, layer.stride, layer.padding, strict=True)
     )
     if OH < 1 or OW < 1:
-        raise ValueError(
-            f"{layer.label}: a window of {layer.kernel_size} does not fit into an image of {(H, W)} with padding {layer.padding}"
-        )
+        image = f"an image of {(H, W)} with padding {layer.padding}"
+        raise ValueError(f"{layer.label}: a window of {layer.kernel_size} does not fit into {image}")
     return N, OH, OW, channels
