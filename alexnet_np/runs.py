@@ -168,5 +168,5 @@ def _num_classes(path: Path) -> int:
             if last_bias in names:
                 return file.get_slice(last_bias).get_shape()[0]
     except SafetensorError as error:
-        raise ValueError(f"weights: {path} is not a safetensors file ({error})") from error
+        raise ValueError(f"weights: {path} cannot be read as safetensors ({error})") from error
     raise ValueError(f"weights: {path} holds no AlexNet: there is no {last_bias} in it")

@@ -73,7 +73,7 @@ def without_times(history):
 
 def test_a_step_is_forward_loss_backward_and_update(batch):
     images, labels = batch
-    net, twin = small_network(dropout=0), small_network(dropout=0)
+    net, twin = small_network(), small_network()  # of the same seed, so with the same dropout masks
     sgd = optim.SGD(net.parameters(), lr=0.1, weight_decay=0.01)
     loss, correct = training.train_step(net, sgd, images, labels)
 
@@ -277,6 +277,15 @@ def test_an_overflow_in_forward_is_said_by_layer(batch, device):
     net.state_dict()["features.0.weight"][...] = 1e-2
     with pytest.raises(NotFiniteError, match=r"forward pass of classifier\.1, Linear\(32, 16\)"):
         step(net, 1e3 * np.abs(batch[0]), batch[1])
+
+
+def test_the_step_is_repeated_with_its_own_masks(batch):
+    net = small_network()
+    net.state_dict()["features.0.weight"][...] = 1e38
+    before = training.dropout_states(net)
+    with pytest.raises(NotFiniteError, match=r"features\.0"):
+        step(net, 1e3 * batch[0], batch[1])
+    assert training.dropout_states(net) == before  # reset, and not drawn from before the layer that is named
 
 
 def test_nan_in_backward_is_said_by_layer_and_the_weights_stay(batch, monkeypatch):

@@ -94,11 +94,11 @@ def run(args: argparse.Namespace) -> int:
             trainer.load(folder / runs.CHECKPOINT)
         else:
             folder = runs.create_folder(args.out, data.name)
-            settings.write(folder)
 
     _introduce(say, settings, data, trainer, args.device)
     try:
         with sentences():
+            settings.write(folder)
             finished = _train(say, trainer, folder)
             if finished:
                 _keep(say, trainer, data.name, folder)
@@ -279,7 +279,7 @@ def _first_loss(loss: float, num_classes: int) -> str:
 def _bar_text(progress: "Progress") -> str:
     return (
         f"loss {progress.loss:.3f}, accuracy {_percent(progress.accuracy)}, {progress.images_per_second:.0f} images/s, "
-        f"{progress.waiting:.0%} waiting for data"
+        f"{100 * progress.waiting:.0f} % waiting for data"
     )
 
 

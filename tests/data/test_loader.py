@@ -40,6 +40,15 @@ def test_training_sees_every_picture_once_an_epoch_in_another_order(dataset):
     assert len({tuple(order) for order in orders}) == 3
 
 
+def test_a_picture_is_cropped_anew_in_every_epoch(dataset):
+    loader = Loader(dataset, PREPARATION, 4, seed=1)
+    crops = []
+    for epoch in range(2):
+        images, labels = collect(loader.batches(epoch))
+        crops.append(images[np.argsort(labels)])
+    assert not np.array_equal(*crops)
+
+
 def test_a_seed_fixes_order_and_crops(dataset):
     first, again, other = (collect(Loader(dataset, PREPARATION, 4, seed).batches(2)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first[0], again[0])
