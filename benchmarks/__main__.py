@@ -1,0 +1,147 @@
+"""The command line: python -m benchmarks [compare | report | readme]."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import compare, machine, plots, readme, report
+from .contenders import ENTRIES
+from .run import PARTS, Run, Settings
+from .worker import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "turn_calls": 1, "parts": ("network", "startup")}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    arguments = _parser().parse_args(argv)
+    command = {None: _run, "compare": _compare, "report": _report, "readme": _readme}[arguments.command]
+    try:
+        return command(arguments)
+    except (OSError, ValueError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure this project and its peers side by side: inference, training, layers, start and memory.",
+        epilog="contenders: " + ", ".join(entry.name for entry in ENTRIES),
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="batch 16, two short rounds: about two minutes on two cores"
+    )
+    parser.add_argument("--contenders", type=_names, metavar="A,B", help="only these; see below")
+    parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help="batch sizes (1,16,128)")
+    parser.add_argument("--threads", type=_positive, help="for every contender (the cores that this process may use)")
+    parser.add_argument("--rounds", type=_positive, help="turns of every contender (5)")
+    parser.add_argument("--parts", type=_parts, metavar="P,P", help=f"of {','.join(PARTS)} (all)")
+    parser.add_argument(
+        "--output", type=Path, help="folder for result.json, report.txt and the plots (runs/benchmark-DATE)"
+    )
+
+    commands = parser.add_subparsers(dest="command", metavar="command", title="on results")
+    add = commands.add_parser("compare", help="what changed between two results, with the noise")
+    add.add_argument("old", type=Path)
+    add.add_argument("new", type=Path)
+    add = commands.add_parser("report", help="tables and plots of a result.json again")
+    add.add_argument("result", type=Path)
+    add = commands.add_parser("readme", help="put the table of a result.json into README.md")
+    add.add_argument("result", type=Path, nargs="?", help="(the newest in benchmarks/results)")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    quick = QUICK if arguments.quick else {}
+    names = [entry.name for entry in ENTRIES if entry.quick or not arguments.quick]
+    given = {
+        key: value
+        for key in ("contenders", "batches", "threads", "rounds", "parts")
+        if (value := getattr(arguments, key))
+    }
+    settings = Settings(**{"contenders": tuple(names), "threads": machine.cores_allowed(), **quick, **given})
+    folder = arguments.output or ROOT / "runs" / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True, exist_ok=True)
+    result = Run(settings, lambda result: _write(result, folder / "result.json"))()
+    print(_show(result, folder))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    print(compare.text(_read(arguments.old), _read(arguments.new)), end="")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    print(_show(_read(arguments.result), arguments.result.parent))
+    return 0
+
+
+def _readme(arguments: argparse.Namespace) -> int:
+    path = ROOT / "README.md"
+    results = [arguments.result] if arguments.result else list(RESULTS.glob("*/result.json"))
+    if not results:
+        raise ValueError(f"readme: expected a result.json, or one in a folder of {RESULTS}")
+    newest = max(map(_read, results), key=lambda result: result["date"])
+    path.write_text(readme.replace(path.read_text(encoding="utf-8"), newest), encoding="utf-8")
+    return 0
+
+
+def _show(result: report.Result, folder: Path) -> str:
+    """Write report.txt and the plots into the folder; the text, with a line that says what was written."""
+    text = report.text(result)
+    (folder / "report.txt").write_text(text, encoding="utf-8")
+    names = plots.draw(result, folder)
+    return f"{text}\n{folder}: {', '.join(('result.json', 'report.txt', *names))}"
+
+
+def _read(path: Path) -> Any:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not a result of this benchmark ({error})") from error
+    if not isinstance(result, dict) or "network" not in result:
+        raise ValueError(f"{path} is not a result of this benchmark")
+    return result
+
+
+def _write(result: report.Result, path: Path) -> None:
+    """Whole or not at all: a run takes long, and may be stopped while this happens."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return _chosen(text, [entry.name for entry in ENTRIES])
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return _chosen(text, list(PARTS))
+
+
+def _chosen(text: str, known: list[str]) -> tuple[str, ...]:
+    chosen = tuple(text.split(","))
+    if unknown := [name for name in chosen if name not in known]:
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(known)}, got {unknown[0]!r}")
+    return chosen
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted(_positive(size) for size in text.split(",")))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""JAX: the network as a pure function on channels-last images, jitted; the step takes the parameters' memory over.
+
+XLA sizes its thread pool by the cores that the process may use and by the variable NPROC (worker.py).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .. import problem
+
+IMAGES = ("NHWC", "HWIO", "NHWC")
+
+
+class Contender:
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        self.parameters = {name: jnp.array(array) for name, array in weights.items()}
+        self.velocities = jax.tree.map(jnp.zeros_like, self.parameters)
+        self.key = jax.random.key(0)
+        self.rate = problem.DROPOUT
+
+    def load(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.x, self.y = jnp.array(x), jnp.array(y)
+
+    def set_dropout(self, p: float) -> None:
+        self.rate = p  # an argument of the compiled step: nothing is compiled again
+
+    def infer(self) -> np.ndarray:
+        return np.asarray(_logits(self.parameters, self.x))
+
+    def step(self) -> float:
+        self.parameters, self.velocities, self.key, loss = _step(
+            self.parameters, self.velocities, self.key, self.x, self.y, self.rate
+        )
+        jax.block_until_ready(self.parameters)
+        return float(loss)
+
+    def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
+        loss, gradients = _loss_and_gradients(self.parameters, self.x, self.y, self.key, self.rate)
+        return float(loss), {name: np.asarray(gradient) for name, gradient in gradients.items()}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(array) for name, array in self.parameters.items()}
+
+
+class LayerTask:
+    """One layer alone. Backward is the jitted vjp: XLA drops what it does not need of the forward inside."""
+
+    def __init__(self, layer: problem.Layer, data: dict[str, np.ndarray]) -> None:
+        self.inputs = {name: jnp.array(array) for name, array in data.items()}
+        self.dy = self.inputs.pop("dy")
+        # What no gradient is wanted of is a constant.
+        self.constants = {"x": self.inputs.pop("x")} if layer.first else {}
+
+        def forward(inputs: dict[str, Any], constants: dict[str, Any]) -> Any:
+            return _apply(layer, **inputs, **constants)
+
+        def backward(inputs: dict[str, Any], constants: dict[str, Any], dy: Any) -> Any:
+            return jax.vjp(lambda inputs: forward(inputs, constants), inputs)[1](dy)[0]
+
+        self._forward, self._backward = jax.jit(forward), jax.jit(backward)
+
+    def forward(self) -> None:
+        self.y = jax.block_until_ready(self._forward(self.inputs, self.constants))
+
+    def backward(self) -> None:
+        self.grads = jax.block_until_ready(self._backward(self.inputs, self.constants, self.dy))
+
+    def results(self) -> dict[str, np.ndarray]:
+        return {"y": np.asarray(self.y)} | {f"d{name}": np.asarray(array) for name, array in self.grads.items()}
+
+
+def _apply(layer: problem.Layer, x: Any, w: Any = None, b: Any = None) -> Any:
+    if layer.kind == "pool":
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
+    if layer.kind == "linear":
+        return x @ w + b
+    padding = [(layer.padding, layer.padding)] * 2
+    return lax.conv_general_dilated(x, w, (layer.stride, layer.stride), padding, dimension_numbers=IMAGES) + b
+
+
+def _network(parameters: Any, x: Any, key: Any, rate: Any) -> Any:
+    for layer in problem.LAYERS:
+        if layer.kind == "linear":
+            x = x.reshape(x.shape[0], -1)
+        if layer.dropout and rate is not None:
+            key, now = jax.random.split(key)
+            x = jnp.where(jax.random.bernoulli(now, 1 - rate, x.shape), x / (1 - rate), 0)
+        x = _apply(layer, x, parameters.get(f"{layer.key}.weight"), parameters.get(f"{layer.key}.bias"))
+        if layer.relu:
+            x = jax.nn.relu(x)
+    return x
+
+
+@jax.jit
+def _logits(parameters: Any, x: Any) -> Any:
+    return _network(parameters, x, None, None)
+
+
+@jax.jit
+def _loss_and_gradients(parameters: Any, x: Any, y: Any, key: Any, rate: Any) -> Any:
+    def loss(parameters: Any) -> Any:
+        log_p = jax.nn.log_softmax(_network(parameters, x, key, rate))
+        return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+
+    return jax.value_and_grad(loss)(parameters)
+
+
+def _step_(parameters: Any, velocities: Any, key: Any, x: Any, y: Any, rate: Any) -> Any:
+    key, now = jax.random.split(key)
+    loss, gradients = _loss_and_gradients(parameters, x, y, now, rate)
+    velocities = jax.tree.map(
+        lambda v, g, w: problem.MOMENTUM * v + (g + problem.WEIGHT_DECAY * w), velocities, gradients, parameters
+    )
+    parameters = jax.tree.map(lambda w, v: w - problem.LR * v, parameters, velocities)
+    return parameters, velocities, key, loss
+
+
+_step = jax.jit(_step_, donate_argnums=(0, 1, 2))

@@ -1,0 +1,191 @@
+"""A result as tables for a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from . import correctness, problem
+
+Result = Mapping[str, Any]
+WORKS = ("training step", "inference")
+BUSY = 0.1  # cores taken by other programs that spoil a result
+
+
+def text(result: Result) -> str:
+    """All tables."""
+    parts = [_head(result), *_network(result), *_layers(result), *_startup(result), *_left_out(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+# ---- what plots, compare and readme use too
+
+
+def machine_line(result: Result) -> str:
+    """The machine in a few words: "AMD EPYC, AVX-512, 2 of 2 cores, Linux 6.18"."""
+    machine = result["machine"]
+    return f"{machine['cpu']}, {machine['simd']}, {machine['threads']} of {machine['cores']} cores, {machine['system']}"
+
+
+def blas_line(result: Result) -> str:
+    """NumPy's BLAS and its peak."""
+    machine = result["machine"]
+    return f"NumPy on {', '.join(machine['blas'])}, sgemm peak {machine['sgemm_gflops']:.0f} GFLOP/s"
+
+
+def versions_line(result: Result) -> str:
+    """The version of every framework, each once."""
+    contenders = result["contenders"].values()
+    versions = {row["framework"]: row["version"] for row in contenders if "version" in row}
+    return ", ".join(
+        f"{name} {version}" for name, version in {**versions, "Python": result["machine"]["python"]}.items()
+    )
+
+
+def revision(result: Result) -> str:
+    return f"{result['date'][:10]}, revision {result['commit'] or 'unknown'}"
+
+
+def times(result: Result, work: str, N: int) -> list[Mapping[str, Any]]:
+    """The figures of one comparison, the quickest first."""
+    rows = [row for row in result["network"] if row["work"] == work and row["batch"] == N]
+    return sorted(rows, key=lambda row: row["median_s"])
+
+
+def batches(result: Result) -> list[int]:
+    """The batch sizes that there are figures for."""
+    return sorted({row["batch"] for row in result["network"]})
+
+
+def label(result: Result, name: str) -> str:
+    return result["contenders"][name]["label"]
+
+
+def ms(seconds: float) -> str:
+    """Milliseconds with three figures: 6.31, 62.4, 1241."""
+    value = seconds * 1e3
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as they need; the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join(["", cells[0].ljust(len(first)), *others])
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+# ---- the tables
+
+
+def _head(result: Result) -> str:
+    settings = result["settings"]
+    rounds = f"{settings['rounds']} rounds of at least {settings['turn_s']:g} s and {settings['turn_calls']} calls"
+    idle, others = (max((load[key] for load in result["load"]), default=0.0) for key in ("idle_contenders", "others"))
+    lines = [
+        f"AlexNet, float32, 224x224x3, {problem.CLASSES} classes ({revision(result)})",
+        "",
+        machine_line(result),
+        blas_line(result),
+        versions_line(result),
+        "",
+        "A training step is forward, loss, the gradients of all parameters (not of the images), and SGD with",
+        f"momentum {problem.MOMENTUM} and weight decay {problem.WEIGHT_DECAY}; dropout draws new masks in every step.",
+        f"Every contender has a process of its own and {settings['threads']} threads. They take turns:",
+        f"{rounds}. Times are medians. A ratio is a time over that of",
+        "the quickest peer in the same round (median and range). GFLOP/s count the operations of direct",
+        "convolution: with fewer multiplications they may pass the peak. Errors are the worst relative L2",
+        "errors against float64.",
+        f"Waiting contenders kept at most {idle:.2f} cores busy, other programs at most {others:.2f}.",
+    ]
+    if others > BUSY:
+        lines.append("CAUTION: other programs were computing on this machine. Do not trust these figures.")
+    return "\n".join(lines)
+
+
+def _network(result: Result) -> Iterator[str]:
+    header = ("", "ms", "quartiles", "best", "images/s", "GFLOP/s", "of sgemm", "ratio", "range", "error")
+    for work in WORKS:
+        for N in batches(result):
+            rows = [_network_row(result, row) for row in times(result, work, N)]
+            if rows:
+                yield f"{work.capitalize()}, batch {N}\n\n" + table(header, rows)
+
+
+def _network_row(result: Result, row: Mapping[str, Any]) -> list[str]:
+    ratios = ["-", "-"]
+    if row["ratio"] is not None:
+        ratios = [f"{row['ratio']:.2f}", f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}"]
+    return [
+        label(result, row["contender"]),
+        ms(row["median_s"]),
+        f"{ms(row['q1_s'])}-{ms(row['q3_s'])}",
+        ms(row["best_s"]),
+        f"{row['batch'] / row['median_s']:.1f}",
+        f"{row['gflops']:.0f}",
+        f"{row['gflops'] / result['machine']['sgemm_gflops']:.0%}",
+        *ratios,
+        f"{_network_error(result, row):.0e}",
+    ]
+
+
+def _network_error(result: Result, row: Mapping[str, Any]) -> float:
+    kind = "logits" if row["work"] == "inference" else "gradient"
+    for check in result["checks"]:
+        if check["layer"] is None and (check["contender"], check["batch"]) == (row["contender"], row["batch"]):
+            return correctness.worst(check["errors"])[kind]
+    raise KeyError(f"{row['contender']} was timed without having been checked")
+
+
+def _layers(result: Result) -> Iterator[str]:
+    names = [name for name in result["contenders"] if any(row["contender"] == name for row in result["layers"])]
+    if not names:
+        return
+    header = ["", *(label(result, name) for name in names)]
+    N = result["layers"][0]["batch"]
+    for direction, note in (("forward", ""), ("backward", " (gradients of input and parameters; conv1 without input)")):
+        found = {
+            (row["layer"], row["contender"]): ms(row["median_s"])
+            for row in result["layers"]
+            if row["direction"] == direction
+        }
+        yield f"Layers alone, {direction}{note}, batch {N}, ms\n\n" + table(header, _grid(found, names))
+    errors = {
+        (check["layer"], check["contender"]): f"{max(check['errors'].values()):.0e}"
+        for check in result["checks"]
+        if check["layer"]
+    }
+    yield "Layers alone, worst error of output and gradients\n\n" + table(header, _grid(errors, names))
+
+
+def _grid(cells: Mapping[tuple[str, str], str], names: Sequence[str]) -> list[list[str]]:
+    """A row for every layer, a column for every contender."""
+    return [[layer.name, *(cells.get((layer.name, name), "-") for name in names)] for layer in problem.LAYERS]
+
+
+def _startup(result: Result) -> Iterator[str]:
+    caches = {"none": "", "empty": ", nothing compiled", "filled": ", compiled"}
+    header = ("", "import s", "build s", "first s", "together s", "imported MiB", "peak MiB", "difference MiB")
+    for N in sorted({row["batch"] for row in result["startup"]}):
+        rows = []
+        for row in result["startup"]:
+            if row["batch"] == N:
+                inference = ", inference" if row["work"] == "inference" else ""
+                seconds = (f"{row[key]:.2f}" for key in ("import_s", "build_s", "first_s", "total_s"))
+                memory = (row["imported_mib"], row["peak_mib"], row["peak_mib"] - row["imported_mib"])
+                name = label(result, row["contender"]) + caches[row["cache"]] + inference
+                rows.append([name, *seconds, *(f"{mib:.0f}" for mib in memory)])
+        yield (
+            f"A fresh process, batch {N}: start and imports, making the network, the first training step; main memory\n"
+            "after the imports, and at most in three steps (once each; files in the page cache)\n\n"
+            + table(header, rows)
+        )
+
+
+def _left_out(result: Result) -> Iterator[str]:
+    missing = [row for row in result["contenders"].values() if row["missing"]]
+    lines = [f"  {row['label']}: not installed ({', '.join(row['missing'])})" for row in missing]
+    lines += [f"  {label(result, row['contender'])}, {row['what']}: {row['reason']}" for row in result["excluded"]]
+    if lines:
+        yield "Not timed\n\n" + "\n".join(lines)
