@@ -1,12 +1,13 @@
 """The cpu book: the reference book's sums, fast on a CPU with Numba and threads.
 
     simd, gemm, jit, threads, memory     what the chapters are built from
-    conv (winograd, im2col), linear, pool, sgd     the chapters
+    conv (winograd, im2col), linear, pool, dropout, sgd     the chapters
 
 All of it is for float32; other dtypes, and whatever is left out here, are the reference book's.
 """
 
 from .conv import conv2d_algorithm, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, with_algorithm as with_algorithm
+from .dropout import dropout_backward, dropout_forward
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .pool import (
     adaptive_avg_pool2d_backward,
@@ -24,6 +25,8 @@ __all__ = [
     "conv2d_forward",
     "conv2d_relu_backward",
     "conv2d_relu_forward",
+    "dropout_backward",
+    "dropout_forward",
     "linear_backward",
     "linear_forward",
     "linear_relu_backward",

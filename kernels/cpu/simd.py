@@ -54,8 +54,9 @@ def tile(rows: int, transposed: bool = False) -> Any:
         lda, ldb, ldc, K = args[2], args[5], args[8], args[9]
         zero = ir.Constant(_VECTOR, [0.0] * LANES)
         c_rows = [builder.gep(C, [builder.mul(ldc, _I64(i))]) for i in range(rows)]
-        add = builder.trunc(args[10], ir.IntType(1))
-        start = [[builder.select(add, _load(builder, row, v * LANES), zero) for v in range(2)] for row in c_rows]
+        for row in c_rows:  # asked for now, C has arrived when k has run
+            for v in range(2):
+                _prefetch(builder, row, v * LANES)
         # A row pointer for every three rows: x86 reaches p, p + lda and p + 2 lda from each.
         bases = [A] if transposed else [builder.gep(A, [builder.mul(lda, _I64(i))]) for i in range(0, rows, 3)]
 
@@ -66,7 +67,7 @@ def tile(rows: int, transposed: bool = False) -> Any:
         k.add_incoming(_I64(0), before)
         pointers = [_phi(builder, base, before) for base in bases]
         b_row = _phi(builder, B, before)
-        sums = [[_phi(builder, s, before) for s in row] for row in start]
+        sums = [[_phi(builder, zero, before) for _ in range(2)] for _ in range(rows)]
 
         b_vectors = [_load(builder, b_row, v * LANES) for v in range(2)]
         lda2 = builder.mul(lda, _I64(2))
@@ -87,9 +88,12 @@ def tile(rows: int, transposed: bool = False) -> Any:
         builder.cbranch(builder.icmp_signed("<", following, K), body, after)
 
         builder.position_at_end(after)
+        add = builder.trunc(args[10], ir.IntType(1))
         for row, vectors in zip(c_rows, sums, strict=True):
             for v in range(2):
-                _store(builder, vectors[v].incomings[1][0], row, v * LANES)
+                total = vectors[v].incomings[1][0]
+                before = builder.select(add, _load(builder, row, v * LANES), zero)
+                _store(builder, builder.fadd(total, before), row, v * LANES)
         return context.get_dummy_value()
 
     return instruction
@@ -207,6 +211,14 @@ def _load(builder: ir.IRBuilder, pointer: Any, offset: int = 0) -> Any:
 
 def _store(builder: ir.IRBuilder, vector: Any, pointer: Any, offset: int = 0) -> None:
     builder.store(vector, builder.bitcast(builder.gep(pointer, [_I64(offset)]), _VECTOR.as_pointer())).align = 4
+
+
+def _prefetch(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
+    """Ask for the cache line of a place that will be written."""
+    address = builder.gep(pointer, [_I64(offset)])
+    function = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
+    prefetch = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
+    builder.call(prefetch, [address, _I32(1), _I32(3), _I32(1)])
 
 
 def _splat(builder: ir.IRBuilder, scalar: Any) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import memory, threads
 from .elementwise import add, add_bias, copy_pixels, copy_positive
-from .gemm import multiply, multiply_turned
+from .gemm import multiply, multiply_turned, pack
 from .jit import compiled
 from .simd import LANES, PANEL, ROWS, move, sandwich
 
@@ -106,8 +106,10 @@ class Plan(NamedTuple):
     m_step: int  # and of M
 
 
-# V and M of a block of tiles go through the cache, and U is read once for every block.
-BLOCK_BYTES = 16 << 20
+# V and M of a block of tiles pass through the caches, and so does U, once a block: the larger the block, the less
+# often. Measured: best where V and M together are about 1.5 times U, but no less than the second cache holds.
+BLOCK_OF_U = 1.5
+LEAST_BLOCK = 2 << 20  # bytes
 
 
 def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int, OH: int, OW: int, S: int) -> Plan:
@@ -117,13 +119,16 @@ def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int
     m = OUTPUT_SIDE[r]
     T = m + r - 1
     TH, TW = -(-OH // m), -(-OW // m)
-    block = max(1, BLOCK_BYTES // (4 * T * T * (C + O)) // ROWS) * ROWS
+    block = int(max(4 * BLOCK_OF_U * T * T * C * O, LEAST_BLOCK) / (4 * T * T * (C + O)) / ROWS + 1) * ROWS
     block = min(block, -(-N * TH * TW // ROWS) * ROWS)
     # One vector more than the tiles need: steps by a power of two would crowd a few sets of the cache.
     return Plan(r, m, T, N, H, W, C, OH, OW, O, top, left, S, TH, TW, block, block * C + LANES, block * O + LANES)
 
 
 # ---- images to tiles and back
+#
+# Blocks of tiles follow each other from the first tile of an image on, through the same buffers: an image that
+# reaches into the next block is still there.
 
 
 @compiled
@@ -133,15 +138,13 @@ def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped
     ``image`` (HP, WP, C) is zero at the padding; tiles (T*T, block, C).
     """
     WP = p.TW * p.m + p.r - 1
-    loaded = -1
     for t in range(t0, t1):
         n, ij = divmod(t, p.TH * p.TW)
-        if n != loaded:
+        if ij == 0:
             if p.S == 1:
                 _load_image(p, x, n, image, WP, c0, c1)
             else:
                 _fold_image(p, x, n, image, WP)
-            loaded = n
         i, j = divmod(ij, p.TW)
         source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.v_step
         for c in range(c0, c1, LANES):
@@ -158,12 +161,10 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: 
     ``image`` (TH*m, TW*m, O) is zero outside OH x OW.
     """
     WP = p.TW * p.m
-    loaded = -1
     for t in range(t0, t1):
         n, ij = divmod(t, p.TH * p.TW)
-        if n != loaded:
-            _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, ij == 0)
-            loaded = n
+        if ij == 0:
+            _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1)
         i, j = divmod(ij, p.TW)
         source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.m_step
         for o in range(o0, o1, LANES):
@@ -230,26 +231,30 @@ def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
     raw = p.C // (p.S * p.S)
     run = p.S * raw  # consecutive floats in x and in image
     length = p.W * raw
+    # Columns whose run is inside the image, with a whole panel to move: what a panel is longer than the run is
+    # written over by the runs that follow.
+    J0 = -(-p.left // p.S)
+    J1 = (length + p.left * raw - PANEL) // run + 1 if run <= PANEL else J0
     for row in range(p.TH * p.m + p.r - 1):
-        for column in range(WP):
+        if row == p.TH * p.m + p.r - 2:
+            J1 = min(J1, WP - PANEL // run - 1)  # nothing follows the last row
+        for J in range(WP):
             for du in range(p.S):
                 i = row * p.S + du - p.top
-                outside = i < 0 or i >= p.H
-                source = (n * p.H + i) * length - p.left * raw
-                target = (row * WP + column) * p.C + du * run
-                first = column * run - p.left * raw
-                if outside or first >= length or first + run <= 0:
+                target = (row * WP + J) * p.C + du * run
+                first = J * run - p.left * raw
+                source = (n * p.H + i) * length + first
+                if i < 0 or i >= p.H:
                     image[target : target + run] = 0
-                elif first < 0 or first + PANEL > length or target + PANEL > image.size or run > PANEL:
-                    for e in range(run):
-                        image[target + e] = x[source + column * run + e] if 0 <= first + e < length else np.float32(0)
+                elif J0 <= J < J1:
+                    move(x, source, image, target)
                 else:
-                    # A whole panel, more than the run: what lies behind it is written next.
-                    move(x, source + column * run, image, target)
+                    for e in range(run):
+                        image[target + e] = x[source + e] if 0 <= first + e < length else np.float32(0)
 
 
 @compiled
-def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, count):  # type: ignore[no-untyped-def]
+def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1):  # type: ignore[no-untyped-def]
     for row in range(p.OH):
         outside, inside = (n * p.OH + row) * p.OW * p.O, row * WP * p.O
         if not relu:
@@ -261,9 +266,8 @@ def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1, count):  # type: ig
             for e in range(0, p.OW * p.O, p.O):
                 start, end = outside + e + o0, outside + e + o1
                 copy_positive(dy[start:end], y[start:end], image[inside + e + o0 : inside + e + o1])
-        if count:
-            for column in range(p.OW):
-                add(image[inside + column * p.O + o0 : inside + column * p.O + o1], db[o0:o1])
+        for column in range(p.OW):
+            add(image[inside + column * p.O + o0 : inside + column * p.O + o1], db[o0:o1])
 
 
 # ---- filters
@@ -322,13 +326,20 @@ def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def products_turned(p, v, dm, du, tiles, q0, q1, add, edge):  # type: ignore[no-untyped-def]
-    """dU (+)= V' dM."""
+def products_turned(p, v, dm, du, tiles, q0, q1, add, panels, edge):  # type: ignore[no-untyped-def]
+    """dU (+)= V' dM. ``panels`` (block*O floats): where a panel of dM is read often enough, it is first laid together."""
     for q in range(q0, q1):
-        multiply_turned(
-            v, q * p.v_step, p.C, dm, q * p.m_step, PANEL, p.O,
-            du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
-        )  # fmt: skip
+        if p.C > 8 * ROWS:
+            pack(dm, q * p.m_step, p.O, tiles, p.O, panels, 0)
+            multiply_turned(
+                v, q * p.v_step, p.C, panels, 0, tiles * PANEL, PANEL,
+                du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
+            )  # fmt: skip
+        else:
+            multiply_turned(
+                v, q * p.v_step, p.C, dm, q * p.m_step, PANEL, p.O,
+                du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
+            )  # fmt: skip
 
 
 @compiled
@@ -354,6 +365,7 @@ class _Workspace:
         self.dx_image = memory.empty(self.image.size if backward else 0)
         self.v = memory.empty(positions * p.v_step)
         self.m = memory.empty(positions * p.m_step)
+        self.panels = memory.empty(p.block * p.O if backward else 0)
         self.edge = memory.empty(ROWS * PANEL)
 
 
@@ -403,7 +415,7 @@ def backward(
         for t0, t1 in _blocks(p, n0 * per_image, n1 * per_image):
             spread_gradient(p, dy, mask, relu, s.gradient, s.m, db[part], t0, t1, 0, p.O)
             spread_input(p, x, s.image, s.v, t0, t1, 0, p.C)
-            products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, t0 > n0 * per_image, s.edge)
+            products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, t0 > n0 * per_image, s.panels, s.edge)
             if input_grad:
                 products_back(p, s.m, turned, s.v, t1 - t0, 0, positions, s.edge)
                 collect_input_gradient(p, s.v, s.dx_image, flat, t0, t1, 0, p.C)
