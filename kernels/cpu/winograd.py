@@ -106,10 +106,11 @@ class Plan(NamedTuple):
     m_step: int  # and of M
 
 
-# V and M of a block of tiles pass through the caches, and so does U, once a block: the larger the block, the less
-# often. Measured: best where V and M together are about 1.5 times U, but no less than the second cache holds.
+# V and M of a block of tiles pass through the caches, and so does U, once a block. Measured: where U is small, blocks
+# that nearly stay in the second cache are best, and where it is large, those with V and M of 1.5 times its size.
+SMALL_BLOCK = 2 << 20  # bytes
+SMALL_U = 4 << 20
 BLOCK_OF_U = 1.5
-LEAST_BLOCK = 2 << 20  # bytes
 
 
 def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int, OH: int, OW: int, S: int) -> Plan:
@@ -119,7 +120,9 @@ def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int
     m = OUTPUT_SIDE[r]
     T = m + r - 1
     TH, TW = -(-OH // m), -(-OW // m)
-    block = int(max(4 * BLOCK_OF_U * T * T * C * O, LEAST_BLOCK) / (4 * T * T * (C + O)) / ROWS + 1) * ROWS
+    u_bytes, tile_bytes = 4 * T * T * C * O, 4 * T * T * (C + O)
+    block_bytes = SMALL_BLOCK if u_bytes < SMALL_U else BLOCK_OF_U * u_bytes
+    block = max(1, round(block_bytes / tile_bytes / ROWS)) * ROWS
     block = min(block, -(-N * TH * TW // ROWS) * ROWS)
     # One vector more than the tiles need: steps by a power of two would crowd a few sets of the cache.
     return Plan(r, m, T, N, H, W, C, OH, OW, O, top, left, S, TH, TW, block, block * C + LANES, block * O + LANES)
