@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Any
 
-from .layers.arguments import number
+from .layers.arguments import integer, number
 from .layers.base import Parameter
 
 
@@ -119,7 +119,8 @@ class StepLR(Schedule):
 
     def __init__(self, optimizer: SGD, step_size: int, gamma: float = 0.1) -> None:
         super().__init__(optimizer)
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = integer("StepLR", "step_size", step_size)
+        self.gamma = number("StepLR", "gamma", gamma)
 
     def factor(self, steps: int) -> float:
         return self.gamma ** (steps // self.step_size)
@@ -134,9 +135,10 @@ class CosineLR(Schedule):
 
     def __init__(self, optimizer: SGD, total: int, warmup: int = 0) -> None:
         super().__init__(optimizer)
-        if not 0 <= warmup < total:
-            raise ValueError(f"CosineLR: warmup: expected 0 <= warmup < total ({total}), got {warmup}")
-        self.total, self.warmup = total, warmup
+        self.total = integer("CosineLR", "total", total)
+        self.warmup = integer("CosineLR", "warmup", warmup, least=0)
+        if warmup >= total:
+            raise ValueError(f"CosineLR: warmup: expected less than total ({total}), got {warmup}")
         self.apply()
 
     def factor(self, steps: int) -> float:
@@ -154,8 +156,12 @@ class ReduceLROnPlateau:
     """
 
     def __init__(self, optimizer: SGD, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> None:
+        if not 0 <= factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor: expected 0 <= factor < 1, got {factor!r}")
         self.optimizer = optimizer
-        self.factor, self.patience, self.threshold = factor, patience, threshold
+        self.factor = factor
+        self.patience = integer("ReduceLROnPlateau", "patience", patience, least=0)
+        self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
         self.best = float("inf")
         self.bad_steps = 0
 

@@ -249,6 +249,24 @@ def test_bad_arguments(arguments, error, message):
     assert str(caught.value) == message
 
 
-def test_a_warm_up_longer_than_all_steps_is_refused():
-    with pytest.raises(ValueError, match=r"CosineLR: warmup: expected 0 <= warmup < total \(5\), got 5"):
-        optim.CosineLR(two_groups(), total=5, warmup=5)
+@pytest.mark.parametrize(
+    ("schedule", "arguments", "message"),
+    [
+        (optim.StepLR, {"step_size": 0}, "StepLR: step_size: expected an integer of at least 1, got 0"),
+        (optim.StepLR, {"step_size": 1, "gamma": -1}, "StepLR: gamma: expected a number of at least 0, got -1"),
+        (optim.CosineLR, {"total": 2.5}, "CosineLR: total: expected an integer of at least 1, got 2.5"),
+        (optim.CosineLR, {"total": 5, "warmup": 5}, "CosineLR: warmup: expected less than total (5), got 5"),
+        (optim.ReduceLROnPlateau, {"factor": 1}, "ReduceLROnPlateau: factor: expected 0 <= factor < 1, got 1"),
+        (
+            optim.ReduceLROnPlateau,
+            {"patience": -1},
+            "ReduceLROnPlateau: patience: expected an integer of at least 0, got -1",
+        ),
+    ],
+)
+def test_bad_schedules(schedule, arguments, message):
+    sgd = two_groups()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011, the whole message follows
+        schedule(sgd, **arguments)
+    assert str(caught.value) == message
+    assert [group.lr for group in sgd.groups] == [0.1, 0.02]
