@@ -16,6 +16,7 @@ from .simd import PANEL, ROWS
 
 STRIP_BYTES = 1 << 20
 K_BLOCK = 512
+FEW_PIXELS = 1024  # too few to make up for packing the weights
 
 
 class Plan(NamedTuple):
@@ -87,18 +88,17 @@ def add_columns(p, cols, r0, r1, c0, c1, dx):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def forward_pixels(p, x, packed, bias, relu, y, r0, r1, strip, cols, edge):  # type: ignore[no-untyped-def]
-    """y for output pixels r0 ... r1 - 1. ``packed``: the weights of each group in panels."""
+def forward_pixels(p, x, w, group, panel, ldb, bias, relu, y, r0, r1, strip, cols, edge):  # type: ignore[no-untyped-def]
+    """y for output pixels r0 ... r1 - 1. ``w``: the weights of a group every ``group`` floats; panel, ldb: see gemm."""
     depth, width = p.C // p.G, p.O // p.G
     K = p.KH * p.KW * depth
-    size = -(-width // PANEL) * PANEL * K
     for s0 in range(r0, r1, strip):
         s1 = min(s0 + strip, r1)
         for g in range(p.G):
             columns(p, x, s0, s1, g * depth, (g + 1) * depth, cols)
             for k in range(0, K, K_BLOCK):
                 multiply(
-                    cols, k, K, packed, g * size + k * PANEL, K * PANEL, PANEL,
+                    cols, k, K, w, g * group + k * ldb, panel, ldb,
                     y, s0 * p.O + g * width, p.O, s1 - s0, width, min(K_BLOCK, K - k), k > 0, edge,
                 )  # fmt: skip
         for r in range(s0, s1):
@@ -151,19 +151,23 @@ def backward_images(p, x, dy, y, relu, turned, dw, db, dx, want_dx, n0, n1, c0, 
 def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) -> np.ndarray:
     """y (N, OH, OW, O) for x (N, H, W, C), w (KH, KW, C/G, O), b (O,)."""
     width, K = p.O // p.G, p.KH * p.KW * (p.C // p.G)
-    size = packed_size(K, width)
-    packed = memory.empty(p.G * size)
+    pixels = p.N * p.OH * p.OW
     flat = w.ravel()
-    tasks = [(flat, g * width + o0, p.O, K, o1 - o0, packed, g * size + o0 * K)
-             for g in range(p.G) for o0, o1 in threads.shares(width, PANEL)]  # fmt: skip
-    threads.run(pack, tasks)
+    if width % PANEL == 0 and pixels < FEW_PIXELS:
+        weights = (flat, width, PANEL, p.O)
+    else:
+        size = packed_size(K, width)
+        weights = (memory.empty(p.G * size), size, K * PANEL, PANEL)
+        tasks = [(flat, g * width + o0, p.O, K, o1 - o0, weights[0], g * size + o0 * K)
+                 for g in range(p.G) for o0, o1 in threads.shares(width, PANEL)]  # fmt: skip
+        threads.run(pack, tasks)
     y = memory.empty((p.N, p.OH, p.OW, p.O))
     strip = _strip(K)
     threads.run(
         forward_pixels,
         [
-            (p, x.ravel(), packed, b, relu, y.ravel(), r0, r1, strip, memory.empty(strip * K), _edge())
-            for r0, r1 in threads.shares(p.N * p.OH * p.OW, ROWS)
+            (p, x.ravel(), *weights, b, relu, y.ravel(), r0, r1, strip, memory.empty(strip * K), _edge())
+            for r0, r1 in threads.shares(pixels, ROWS)
         ],
     )
     return y

@@ -18,6 +18,7 @@ from .simd import PANEL, ROWS
 
 BLOCK = 256  # inputs at a time
 COLUMNS = 512  # outputs at a time
+CACHE = 1 << 17  # floats that stay in the second cache beside what streams through it
 FEW = 4  # up to this many images, weights are streamed past them
 
 
@@ -177,8 +178,9 @@ def weight_gradient(x, dy, dw, N, I, O, i0, i1, edge):  # type: ignore[no-untype
 @compiled
 def input_gradient(w, dy, dx, N, O, i0, i1, edge):  # type: ignore[no-untyped-def]
     """dx (I, N) = w dy', rows i0 ... i1 - 1; dy (N/PANEL, O, PANEL), N a multiple of PANEL."""
-    for k in range(0, O, COLUMNS):
-        depth = min(COLUMNS, O - k)
+    block = max(BLOCK, CACHE // N)
+    for k in range(0, O, block):
+        depth = min(block, O - k)
         for i in range(i0, i1, ROWS):
             multiply(
                 w, i * O + k, O, dy, k * PANEL, O * PANEL, PANEL,

@@ -7,7 +7,7 @@ level: no BLAS and no Numba parallel loop runs inside a task, so that nothing co
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 
@@ -28,7 +28,8 @@ def _chosen_threads() -> int:
 NUM_THREADS = _chosen_threads()
 
 _busy = threading.Lock()
-_helpers: ThreadPoolExecutor | None = None
+_work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] | None = None  # where helpers wait; None: there are none
+_done: SimpleQueue[BaseException | None] = SimpleQueue()
 
 
 def run(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> None:
@@ -43,12 +44,16 @@ def run(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> None:
             function(*task)
         return
     try:
-        waiting = [_pool().submit(function, *task) for task in others]
+        work = _start_helpers()
+        for task in others:
+            work.put((function, task))
+        errors: list[BaseException | None] = []
         try:
             function(*first)
         finally:
-            for future in waiting:
-                future.result()
+            errors = [_done.get() for _ in others]
+        for error in filter(None, errors):
+            raise error
     finally:
         _busy.release()
 
@@ -61,18 +66,33 @@ def shares(total: int, multiple: int = 1) -> list[tuple[int, int]]:
     return list(zip(cuts, cuts[1:], strict=False))
 
 
-def _pool() -> ThreadPoolExecutor:
-    global _helpers
-    if _helpers is None:
-        _helpers = ThreadPoolExecutor(max(1, NUM_THREADS - 1), thread_name_prefix="alexnet_np")
-    return _helpers
+def _start_helpers() -> SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """The queue that the helper threads wait at; they are started once."""
+    global _work
+    if _work is None:
+        _work = SimpleQueue()
+        for number in range(1, NUM_THREADS):
+            threading.Thread(target=_help, args=(_work, _done), name=f"alexnet_np-{number}", daemon=True).start()
+    return _work
 
 
-def _forget_pool() -> None:
+def _help(work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]], done: SimpleQueue[BaseException | None]) -> None:
+    while True:
+        function, task = work.get()
+        try:
+            function(*task)
+        except BaseException as error:  # the caller's to deal with, whatever it is
+            done.put(error)
+        else:
+            done.put(None)
+        del function, task  # arrays of a finished task must not wait for the next one
+
+
+def _forget_helpers() -> None:
     """After a fork the child has none of the threads, and a lock that nobody will release."""
-    global _helpers, _busy
-    _helpers, _busy = None, threading.Lock()
+    global _work, _done, _busy
+    _work, _done, _busy = None, SimpleQueue(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_helpers)

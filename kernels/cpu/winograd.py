@@ -293,9 +293,11 @@ def transform_filter(r, w, C, O, u, c0, c1):  # type: ignore[no-untyped-def]
 def turn_filter(w, C, O, taps, turned, o0, o1):  # type: ignore[no-untyped-def]
     """w (taps, C, O) -> turned (taps, O, C), for output channels o0 ... o1 - 1."""
     for tap in range(taps):
-        for o in range(o0, o1):
-            for c in range(C):
-                turned[(tap * O + o) * C + c] = w[(tap * C + c) * O + o]
+        for c in range(C):
+            start = (tap * C + c) * O
+            row, column = w[start + o0 : start + o1], turned[(tap * O + o0) * C + c :: C]
+            for o in range(row.size):
+                column[o] = row[o]
 
 
 @compiled
@@ -305,8 +307,8 @@ def collect_filter_gradient(r, parts, du, C, O, dw, c0, c1):  # type: ignore[no-
     T = 7 if r == 3 else 8
     for part in range(1, parts):
         for position in range(T * T):
-            for e in range(position * step + c0 * O, position * step + c1 * O):
-                du[e] += du[part * T * T * step + e]
+            start, other = position * step, (part * T * T + position) * step
+            add(du[other + c0 * O : other + c1 * O], du[start + c0 * O : start + c1 * O])
     for c in range(c0, c1):
         for o in range(0, O, LANES):
             if r == 3:
