@@ -125,9 +125,11 @@ def _output_shape(x_shape: Any, w_shape: Any, stride: Any, padding: Any) -> tupl
 
 
 def _im2col_plan(x: Any, w: Any, stride: Any, padding: Any, groups: int) -> im2col.Plan:
-    (top, _), (left, _) = padding_pairs(padding)
-    _, OH, OW, O = _output_shape(x.shape, w.shape, stride, padding)
-    return im2col.Plan(*x.shape, *w.shape[:2], *pair(stride), top, left, OH, OW, O, groups)
+    (SH, SW), ((top, _), (left, _)) = pair(stride), padding_pairs(padding)
+    N, H, W, C = x.shape
+    KH, KW, _, O = w.shape
+    _, OH, OW, _ = _output_shape(x.shape, w.shape, stride, padding)
+    return im2col.Plan(N, H, W, C, KH, KW, SH, SW, top, left, OH, OW, O, groups)
 
 
 def _winograd_plan(x: Any, w: Any, stride: Any, padding: Any) -> tuple[winograd.Plan, Any]:
