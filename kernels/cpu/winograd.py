@@ -135,8 +135,8 @@ def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int
 
 
 @compiled
-def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
-    """V[., t - t0, c] = B' d B for tiles t0 ... t1 - 1 (counted over all images) and channels c0 ... c1 - 1.
+def spread_input(p, x, image, tiles, base, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
+    """V[., t - base, c] = B' d B for tiles t0 ... t1 - 1 (counted over all images) and channels c0 ... c1 - 1.
 
     ``image`` (HP, WP, C) is zero at the padding; tiles (T*T, block, C).
     """
@@ -149,7 +149,7 @@ def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped
             else:
                 _fold_image(p, x, n, image, WP)
         i, j = divmod(ij, p.TW)
-        source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.v_step
+        source, target, step = (i * p.m * WP + j * p.m) * p.C, (t - base) * p.C, p.v_step
         for c in range(c0, c1, LANES):
             if p.r == 3:
                 _b3(image, source + c, WP * p.C, p.C, tiles, target + c, p.T * step, step)
@@ -158,8 +158,8 @@ def spread_input(p, x, image, tiles, t0, t1, c0, c1):  # type: ignore[no-untyped
 
 
 @compiled
-def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
-    """dM[., t - t0, o] = A dy A', and db += the sum of dy. Where ``relu``, dy counts only where y > 0.
+def spread_gradient(p, dy, y, relu, image, tiles, db, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+    """dM[., t - base, o] = A dy A', and db += the sum of dy. Where ``relu``, dy counts only where y > 0.
 
     ``image`` (TH*m, TW*m, O) is zero outside OH x OW.
     """
@@ -169,7 +169,7 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: 
         if ij == 0:
             _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1)
         i, j = divmod(ij, p.TW)
-        source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.m_step
+        source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - base) * p.O, p.m_step
         for o in range(o0, o1, LANES):
             if p.r == 3:
                 _a3_back(image, source + o, WP * p.O, p.O, tiles, target + o, p.T * step, step)
@@ -178,14 +178,14 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, t0, t1, o0, o1):  # type: 
 
 
 @compiled
-def collect_output(p, tiles, image, y, bias, relu, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+def collect_output(p, tiles, image, y, bias, relu, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
     """y = A' M A, plus bias, and relu of it where ``relu``. ``image`` (TH*m, TW*m, O) holds one image's tiles."""
     WP = p.TW * p.m
     per_image = p.TH * p.TW
     for t in range(t0, t1):
         n, ij = divmod(t, per_image)
         i, j = divmod(ij, p.TW)
-        target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - t0) * p.O, p.m_step
+        target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - base) * p.O, p.m_step
         for o in range(o0, o1, LANES):
             if p.r == 3:
                 _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
@@ -199,7 +199,7 @@ def collect_output(p, tiles, image, y, bias, relu, t0, t1, o0, o1):  # type: ign
 
 
 @compiled
-def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
+def collect_input_gradient(p, tiles, image, dx, base, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
     """dx = B dV B', overlapping tiles added. ``image`` (HP, WP, C) gathers one image."""
     WP = p.TW * p.m + p.r - 1
     per_image = p.TH * p.TW
@@ -209,7 +209,7 @@ def collect_input_gradient(p, tiles, image, dx, t0, t1, c0, c1):  # type: ignore
             for pixel in range((p.TH * p.m + p.r - 1) * WP):
                 image[pixel * p.C + c0 : pixel * p.C + c1] = 0
         i, j = divmod(ij, p.TW)
-        target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - t0) * p.C, p.v_step
+        target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - base) * p.C, p.v_step
         for c in range(c0, c1, LANES):
             if p.r == 3:
                 _b3_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
@@ -361,15 +361,15 @@ def products_back(p, dm, turned, dv, tiles, q0, q1, edge):  # type: ignore[no-un
 
 
 class _Workspace:
-    """One thread's buffers for a plan."""
+    """Buffers for the tiles of a block, and for one image at a time."""
 
     def __init__(self, p: Plan, backward: bool) -> None:
         positions = p.T * p.T
+        self.v = memory.empty(positions * p.v_step)
+        self.m = memory.empty(positions * p.m_step)
         self.image = memory.zeros((p.TH * p.m + p.r - 1) * (p.TW * p.m + p.r - 1) * p.C)
         self.gradient = memory.zeros(p.TH * p.m * p.TW * p.m * p.O)
         self.dx_image = memory.empty(self.image.size if backward else 0)
-        self.v = memory.empty(positions * p.v_step)
-        self.m = memory.empty(positions * p.m_step)
         self.panels = memory.empty(p.block * p.O if backward else 0)
         self.edge = memory.empty(ROWS * PANEL)
 
@@ -379,26 +379,25 @@ def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) ->
     u = _filters(p, w.ravel())
     y = memory.empty((p.N, p.OH, p.OW, p.O))
     x, flat = x.ravel(), y.ravel()
-    per_image, positions = p.TH * p.TW, p.T * p.T
+    positions = p.T * p.T
 
-    def images(n0: int, n1: int) -> None:
+    def apart(n0: int, n1: int) -> None:
         s = _Workspace(p, backward=False)
-        for t0, t1 in _blocks(p, n0 * per_image, n1 * per_image):
-            spread_input(p, x, s.image, s.v, t0, t1, 0, p.C)
+        for t0, t1 in _blocks(p, n0, n1):
+            spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
             products(p, s.v, u, s.m, t1 - t0, 0, positions, s.edge)
-            collect_output(p, s.m, s.gradient, flat, b, relu, t0, t1, 0, p.O)
+            collect_output(p, s.m, s.gradient, flat, b, relu, t0, t0, t1, 0, p.O)
 
-    if p.N >= threads.NUM_THREADS:
-        threads.run(images, threads.shares(p.N))
+    if _apart(p):
+        threads.run(apart, threads.shares(p.N))
         return y
-    # Fewer images than threads: these share channels, then positions, then channels.
-    s = _Workspace(p, backward=False)
-    for t0, t1 in _blocks(p, 0, p.N * per_image):
-        channels = [(0, p.C)] if p.S > 1 else threads.shares(p.C, LANES)  # folding fills all channels at once
-        threads.run(spread_input, [(p, x, s.image, s.v, t0, t1, c0, c1) for c0, c1 in channels])
-        threads.run(products, [(p, s.v, u, s.m, t1 - t0, q0, q1, _edge()) for q0, q1 in threads.shares(positions)])
-        outputs = threads.shares(p.O, LANES)
-        threads.run(collect_output, [(p, s.m, s.gradient, flat, b, relu, t0, t1, o0, o1) for o0, o1 in outputs])
+    team = [_Workspace(p, backward=False) for _ in range(threads.NUM_THREADS)]
+    v, m = team[0].v, team[0].m
+    for t0, t1 in _blocks(p, 0, p.N):
+        threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in _pieces(p, team, t0, t1, p.C, p.S > 1)])
+        threads.run(products, [(p, v, u, m, t1 - t0, *q, s.edge) for s, q in zip(team, threads.shares(positions), strict=False)])
+        pieces = _pieces(p, team, t0, t1, p.O)
+        threads.run(collect_output, [(p, m, s.gradient, flat, b, relu, t0, *piece) for s, piece in pieces])
     return y
 
 
@@ -406,34 +405,79 @@ def backward(
     p: Plan, x: np.ndarray, w: np.ndarray, dy: np.ndarray, y: np.ndarray | None, input_grad: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """dx (N, H, W, C), dw (r, r, C, O), db (O,). Where y is given, forward ended in a ReLU that gave y."""
-    shares = threads.shares(p.N)
     turned = _filters_turned(p, w.ravel()) if input_grad else memory.empty(0)
     dx = memory.empty((p.N, p.H, p.W, p.C)) if input_grad else memory.empty(0)
-    du = memory.empty((len(shares), p.T * p.T * p.C * p.O))
-    db = np.zeros((len(shares), p.O), np.float32)
+    db = np.zeros((threads.NUM_THREADS, p.O), np.float32)
     x, dy, flat = x.ravel(), dy.ravel(), dx.ravel()
     relu, mask = y is not None, dy if y is None else y.ravel()
-    per_image, positions = p.TH * p.TW, p.T * p.T
+    positions = p.T * p.T
+    parts = len(threads.shares(p.N)) if _apart(p) else 1
+    du = memory.empty((parts, positions * p.C * p.O))
 
-    def images(part: int, n0: int, n1: int) -> None:
+    def apart(part: int, n0: int, n1: int) -> None:
         s = _Workspace(p, backward=True)
-        for t0, t1 in _blocks(p, n0 * per_image, n1 * per_image):
-            spread_gradient(p, dy, mask, relu, s.gradient, s.m, db[part], t0, t1, 0, p.O)
-            spread_input(p, x, s.image, s.v, t0, t1, 0, p.C)
-            products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, t0 > n0 * per_image, s.panels, s.edge)
+        for number, (t0, t1) in enumerate(_blocks(p, n0, n1)):
+            spread_gradient(p, dy, mask, relu, s.gradient, s.m, db[part], t0, t0, t1, 0, p.O)
+            spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
+            products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, number > 0, s.panels, s.edge)
             if input_grad:
                 products_back(p, s.m, turned, s.v, t1 - t0, 0, positions, s.edge)
-                collect_input_gradient(p, s.v, s.dx_image, flat, t0, t1, 0, p.C)
+                collect_input_gradient(p, s.v, s.dx_image, flat, t0, t0, t1, 0, p.C)
 
-    threads.run(images, [(part, n0, n1) for part, (n0, n1) in enumerate(shares)])
+    def together() -> None:
+        team = [_Workspace(p, backward=True) for _ in range(threads.NUM_THREADS)]
+        v, m = team[0].v, team[0].m
+        shares = list(zip(team, threads.shares(positions), strict=False))
+        for number, (t0, t1) in enumerate(_blocks(p, 0, p.N)):
+            pieces = enumerate(_pieces(p, team, t0, t1, p.O))
+            tasks = [(p, dy, mask, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in pieces]
+            threads.run(spread_gradient, tasks)
+            threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in _pieces(p, team, t0, t1, p.C, p.S > 1)])
+            threads.run(products_turned, [(p, v, m, du[0], t1 - t0, *q, number > 0, s.panels, s.edge) for s, q in shares])
+            if input_grad:
+                threads.run(products_back, [(p, m, turned, v, t1 - t0, *q, s.edge) for s, q in shares])
+                pieces = _pieces(p, team, t0, t1, p.C)
+                threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in pieces])
+
+    if _apart(p):
+        threads.run(apart, [(part, n0, n1) for part, (n0, n1) in enumerate(threads.shares(p.N))])
+    else:
+        together()
     dw = memory.empty((p.r, p.r, p.C, p.O))
-    tasks = [(p.r, len(shares), du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)]
+    tasks = [(p.r, parts, du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)]
     threads.run(collect_filter_gradient, tasks)
     return (dx if input_grad else None), dw, db.sum(axis=0)
 
 
-def _blocks(p: Plan, t0: int, t1: int) -> list[tuple[int, int]]:
+def _apart(p: Plan) -> bool:
+    """Whether each thread takes images of its own from beginning to end.
+
+    Else all work on the same block, step by step, and U is read and dU written by one thread each: for few images.
+    """
+    return p.N >= threads.NUM_THREADS and p.N * p.TH * p.TW > p.block
+
+
+def _blocks(p: Plan, n0: int, n1: int) -> list[tuple[int, int]]:
+    """The tiles of images n0 ... n1 - 1, a block at a time."""
+    t0, t1 = n0 * p.TH * p.TW, n1 * p.TH * p.TW
     return [(t, min(t + p.block, t1)) for t in range(t0, t1, p.block)]
+
+
+def _pieces(
+    p: Plan, team: list[_Workspace], t0: int, t1: int, channels: int, undivided: bool = False
+) -> list[tuple[_Workspace, tuple[int, int, int, int]]]:
+    """(t0, t1, c0, c1) for each thread of a team: images of its own, or channels where these are too few.
+
+    ``undivided``: only whole images, for folding fills all channels of a pixel.
+    """
+    per_image = p.TH * p.TW
+    if p.N >= threads.NUM_THREADS:
+        pieces = [(n0 * per_image, n1 * per_image, 0, channels) for n0, n1 in threads.shares(p.N)]
+    elif undivided:
+        pieces = [(t0, t1, 0, channels)]
+    else:
+        pieces = [(t0, t1, c0, c1) for c0, c1 in threads.shares(channels, LANES)]
+    return list(zip(team, pieces, strict=False))
 
 
 def _edge() -> np.ndarray:
