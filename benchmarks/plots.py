@@ -57,7 +57,7 @@ def _ratios(result: Result) -> "Figure | None":
     most = [max((len(rows) for rows in line), default=0) for line in lines]
     if not any(most):
         return None
-    figure = _figure(1.2 + 4.1 * len(batches), 2.0 + 0.27 * sum(most))
+    figure = _figure(max(7.0, 1.2 + 4.1 * len(batches)), 2.0 + 0.27 * sum(most))
     axes = figure.subplots(len(lines), len(batches), squeeze=False, height_ratios=[max(rows, 1) for rows in most])
     for i, work in enumerate(WORKS):
         for j, N in enumerate(batches):

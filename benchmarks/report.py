@@ -81,7 +81,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _head(result: Result) -> str:
     settings = result["settings"]
-    rounds = f"{settings['rounds']} rounds of at least {settings['turn_s']:g} s and {settings['turn_calls']} calls"
+    rounds = f"{settings['rounds']} of at least {settings['turn_s']:g} s and {settings['turn_calls']} calls"
     idle, others = (max((load[key] for load in result["load"]), default=0.0) for key in ("idle_contenders", "others"))
     lines = [
         f"AlexNet, float32, 224x224x3, {problem.CLASSES} classes ({revision(result)})",
@@ -92,7 +92,7 @@ def _head(result: Result) -> str:
         "",
         "A training step is forward, loss, the gradients of all parameters (not of the images), and SGD with",
         f"momentum {problem.MOMENTUM} and weight decay {problem.WEIGHT_DECAY}; dropout draws new masks in every step.",
-        f"Every contender has a process of its own and {settings['threads']} threads. They take turns:",
+        f"Every contender has a process of its own and {settings['threads']} threads. They take turns,",
         f"{rounds}. Times are medians. A ratio is a time over that of",
         "the quickest peer in the same round (median and range). GFLOP/s count the operations of direct",
         "convolution: with fewer multiplications they may pass the peak. Errors are the worst relative L2",

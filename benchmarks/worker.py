@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Timer
@@ -25,6 +26,7 @@ from .contenders import BY_NAME, Entry
 
 ROOT = Path(__file__).parents[1]
 METHODS = {"inference": "infer", "training step": "step"}
+WARM_UP = 2  # calls before the first turn, after those of the check: compilers may take a second look
 PATIENCE_S = 900  # for one answer; then the child is killed
 
 # Variables that tune arithmetic libraries, compilers and allocators. A user's machine has none of them.
@@ -70,17 +72,16 @@ class Worker:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """What the method returns in the child. Raises ContenderError where it fails, or the child dies."""
-        try:
+        with suppress(BrokenPipeError):  # it is dead: reading its answer says how
             pickle.dump((method, arguments), self.process.stdin)
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it is dead: reading its answer says how
         return self._answer()
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # a question that it did not live to read
+            self.process.stdin.close()
         self.process.stdout.close()
         self.log.close()
 
@@ -151,8 +152,8 @@ class Session:
         errors = correctness.errors(folder, correctness.network(self.contender))
         if hasattr(self.contender, "set_dropout"):
             self.contender.set_dropout(problem.DROPOUT)
-        for work in self.works():
-            getattr(self.contender, METHODS[work])()
+        for work in self.works() * WARM_UP:
+            self.once(work)
         return errors
 
     def run(self, work: str, seconds: float, least: int) -> list[float]:

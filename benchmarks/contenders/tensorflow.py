@@ -1,4 +1,7 @@
-"""TensorFlow: one tf.function a step on channels-last images, the optimiser by TensorFlow's own fused kernel."""
+"""TensorFlow: one tf.function a step on channels-last images, the optimiser by TensorFlow's own fused kernel.
+
+Compiled by XLA (jit_compile=True) it is slower on a CPU.
+"""
 
 from typing import Any
 
@@ -14,13 +17,13 @@ def set_threads(threads: int) -> None:
 
 
 class Contender:
-    def __init__(self, weights: dict[str, np.ndarray], jit_compile: bool = False) -> None:
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
         self.parameters = {name: tf.Variable(array) for name, array in weights.items()}
         self.velocities = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.parameters.items()}
         self.rate = tf.constant(problem.DROPOUT)
-        self._logits = tf.function(self._network, jit_compile=jit_compile)
-        self._loss_and_gradients = tf.function(self._traced_gradients, jit_compile=jit_compile)
-        self._step = tf.function(self._traced_step, jit_compile=jit_compile)
+        self._logits = tf.function(self._network)
+        self._loss_and_gradients = tf.function(self._traced_gradients)
+        self._step = tf.function(self._traced_step)
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y = tf.constant(x), tf.constant(y)

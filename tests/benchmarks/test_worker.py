@@ -28,5 +28,6 @@ def test_a_failure_is_a_sentence_and_the_process_lives_on():
 def test_a_process_that_dies_says_how():
     with Worker(BY_NAME["numpy"], 1) as worker:
         worker.process.kill()
+        worker.process.wait()
         with pytest.raises(ContenderError, match=r"^its process ended with exit code -?\d+: "):
             worker.call("memory")
