@@ -14,9 +14,9 @@ from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
 from .simd import PANEL, ROWS
 
-STRIP_BYTES = 1 << 20
-K_BLOCK = 512
-FEW_PIXELS = 1024  # too few to make up for packing the weights
+STRIP_BYTES = 1 << 19
+K_BLOCK = 1024
+FEW_PIXELS = 4096  # too few to make up for packing the weights
 
 
 class Plan(NamedTuple):
