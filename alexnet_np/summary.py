@@ -3,6 +3,7 @@
     print(summary.torchsummary(models.alexnet(), (3, 227, 227)))
     print(summary.keras(models.alexnet_keras()))
     print(summary.costs(models.alexnet(), (128, 224, 224, 3)))      # shapes, parameters, multiply-adds, memory
+    print(summary.algorithms(net, shape))                           # how each convolution is computed
     [dataclasses.asdict(row) for row in summary.rows(net, shape)]   # the same for a program
 
 Sources: the formats are torchsummary 1.5.1's, tf.keras's up to 2.6 and Keras 3's, character for character.
@@ -95,6 +96,18 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
             f"Activations of {shape[0]} in a batch: {_mib(activations)} MiB",
         ]
     )
+
+
+def algorithms(net: Layer, shape: Sequence[int]) -> str:
+    """A line for every convolution: its input and kernel, and the algorithm that its device uses for inputs of ``shape``."""
+    cells = [
+        (name, str(taken), str(layer.kernel_size), str(layer.stride), layer.backend.device, layer.algorithm(taken))
+        for name, layer, taken in _walk(net, _sizes("summary", "shape", shape, "(N, H, W, C)"))
+        if isinstance(layer, Conv2d)
+    ]
+    table = [("layer", "input", "kernel", "stride", "device", "algorithm"), *cells]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in table)
 
 
 def torchsummary(net: Layer, input_size: Sequence[int], batch_size: int = -1) -> str:

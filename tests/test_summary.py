@@ -213,3 +213,12 @@ def test_bad_input_is_refused_in_a_sentence(alexnet, call, message):
 def test_what_is_no_network_is_refused():
     with pytest.raises(TypeError, match="expected a network or layer of alexnet_np, got str"):
         summary.rows("alexnet", (1, 70, 70, 3))
+
+
+def test_algorithms_of_the_cpu_engine_depend_on_the_batch():
+    net = models.alexnet(init="zeros")
+    alone, many = (summary.algorithms(net, (n, 224, 224, 3)).splitlines()[1:] for n in (1, 128))
+    assert [line.split()[0] for line in many] == [f"features.{n}" for n in (0, 3, 6, 8, 10)]
+    assert all(line.endswith("im2col") for line in alone[2:])
+    assert all(line.endswith("winograd") for line in many)
+    assert "im2col" in summary.algorithms(net.to("reference"), (128, 224, 224, 3))

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-classes", type=count, default=1000, metavar="K", help="(default: %(default)s)")
     parser.add_argument(
-        "--batch-size", type=count, default=1, metavar="N", help="of --style costs (default: %(default)s)"
+        "--batch-size", type=count, default=1, metavar="N", help="of costs and algorithms (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--algorithms", action="store_true", help="how the cpu engine computes each convolution, for --batch-size images"
     )
     add_json(parser)
 
@@ -32,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     size = args.size or runs.input_size(args.model) or 224
     with sentences():
         net = runs.build(args.model, args.variant, args.num_classes, init="zeros")
-        if args.json:
+        if args.algorithms:
+            print(summary.algorithms(net, (args.batch_size, size, size, 3)))
+        elif args.json:
             print_json([asdict(row) for row in summary.rows(net, (args.batch_size, size, size, 3))])
         elif style == "repr":
             print(net)
