@@ -6,16 +6,16 @@ loop, where ``array[start + i]`` would be checked for wrapping around at every e
 
 import numpy as np
 
-from .jit import compiled
+from .jit import inner
 
 
-@compiled
+@inner
 def copy(source, target):  # type: ignore[no-untyped-def]
     for i in range(target.size):
         target[i] = source[i]
 
 
-@compiled
+@inner
 def copy_pixels(source, s0, target, t0, pixels, C, c0, c1):  # type: ignore[no-untyped-def]
     """Channels c0 ... c1 - 1 of neighbouring pixels of C channels."""
     if c1 - c0 == C:
@@ -25,14 +25,14 @@ def copy_pixels(source, s0, target, t0, pixels, C, c0, c1):  # type: ignore[no-u
             copy(source[s0 + e + c0 : s0 + e + c1], target[t0 + e + c0 : t0 + e + c1])
 
 
-@compiled
+@inner
 def copy_positive(source, y, target):  # type: ignore[no-untyped-def]
     """source where y > 0, else 0: the ReLU's gradient."""
     for i in range(target.size):
         target[i] = source[i] if y[i] > 0 else np.float32(0)
 
 
-@compiled
+@inner
 def add_bias(sums, bias, relu, y):  # type: ignore[no-untyped-def]
     """y = sums + bias, and relu of that where ``relu``. NaN stays NaN."""
     if relu:
@@ -44,7 +44,7 @@ def add_bias(sums, bias, relu, y):  # type: ignore[no-untyped-def]
             y[i] = sums[i] + bias[i]
 
 
-@compiled
+@inner
 def add(source, target):  # type: ignore[no-untyped-def]
     for i in range(target.size):
         target[i] += source[i]

@@ -14,12 +14,11 @@ or so) and a block of A in the second.
 from typing import Any
 
 from .elementwise import copy
-from .jit import compiled
+from .jit import compiled, inner
 from .simd import PANEL, ROWS, move, tile
 
-_tile, _tile_4, _tile_2, _tile_1 = tile(ROWS), tile(4), tile(2), tile(1)
-_turned, _turned_4 = tile(ROWS, transposed=True), tile(4, transposed=True)
-_turned_2, _turned_1 = tile(2, transposed=True), tile(1, transposed=True)
+_tile, _tile_4, _tile_1 = tile(ROWS), tile(4), tile(1)
+_turned, _turned_4, _turned_1 = tile(ROWS, transposed=True), tile(4, transposed=True), tile(1, transposed=True)
 
 
 @compiled
@@ -38,10 +37,10 @@ def multiply(
         i = 0
         while i < M:
             rows = _step(M - i)
-            if width == PANEL:
-                _multiply_tile(rows, a, a0 + i * lda, lda, b, bp, ldb, c, c0 + i * ldc + p, ldc, K, add)
-            else:
-                _multiply_tile(rows, a, a0 + i * lda, lda, b, bp, ldb, edge, 0, PANEL, K, False)
+            whole = width == PANEL
+            out, o0, ldo = (c, c0 + i * ldc + p, ldc) if whole else (edge, 0, PANEL)
+            _multiply_tile(rows, a, a0 + i * lda, lda, b, bp, ldb, out, o0, ldo, K, add and whole)
+            if not whole:
                 _copy_edge(edge, c, c0 + i * ldc + p, ldc, rows, width, add)
             i += rows
 
@@ -58,10 +57,10 @@ def multiply_turned(
         i = 0
         while i < M:
             rows = _step(M - i)
-            if width == PANEL:
-                _turned_tile(rows, a, a0 + i, lda, b, bp, ldb, c, c0 + i * ldc + p, ldc, K, add)
-            else:
-                _turned_tile(rows, a, a0 + i, lda, b, bp, ldb, edge, 0, PANEL, K, False)
+            whole = width == PANEL
+            out, o0, ldo = (c, c0 + i * ldc + p, ldc) if whole else (edge, 0, PANEL)
+            _turned_tile(rows, a, a0 + i, lda, b, bp, ldb, out, o0, ldo, K, add and whole)
+            if not whole:
                 _copy_edge(edge, c, c0 + i * ldc + p, ldc, rows, width, add)
             i += rows
 
@@ -101,41 +100,35 @@ def packed_size(K: int, N: int) -> int:
     return K * (-(-N // PANEL) * PANEL)
 
 
-@compiled
+@inner
 def _step(rows_left: int) -> int:
     """The height of the next tile."""
     if rows_left >= ROWS:
         return ROWS
-    if rows_left >= 4:
-        return 4
-    return 2 if rows_left >= 2 else 1
+    return 4 if rows_left >= 4 else 1
 
 
-@compiled
+@inner
 def _multiply_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
     if rows == ROWS:
         _tile(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 4:
         _tile_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
-    elif rows == 2:
-        _tile_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     else:
         _tile_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
 
 
-@compiled
+@inner
 def _turned_tile(rows, a, a0, lda, b, b0, ldb, c, c0, ldc, K, add):  # type: ignore[no-untyped-def]
     if rows == ROWS:
         _turned(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     elif rows == 4:
         _turned_4(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
-    elif rows == 2:
-        _turned_2(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
     else:
         _turned_1(a, a0, lda, b, b0, ldb, c, c0, ldc, K, add)
 
 
-@compiled
+@inner
 def _copy_edge(edge: Any, c: Any, c0: int, ldc: int, rows: int, width: int, add: bool) -> None:
     for i in range(rows):
         for j in range(width):

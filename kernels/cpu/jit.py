@@ -49,11 +49,21 @@ def _bases() -> list[Path]:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile for the types of its first call. Division follows C: a zero divisor is the caller's fault."""
+    return _compiled(function)
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """The same for functions that only compiled ones call: without the wrapper that Python would need."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     folder = cache_folder()
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "cache": folder is not None}
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(folder or "")  # read while the decorator runs, and not after
-        return numba.njit(**options)(function)
+        return numba.njit(
+            nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None, **options
+        )(function)
     finally:
         numba.config.CACHE_DIR = before

@@ -50,6 +50,8 @@ def tile(rows: int, transposed: bool = False) -> Any:
         return types.void(a, i, i, b, i, i, c, i, i, i, types.boolean), emit
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        # In a function of its own the tile has all registers to itself; inlined into loops it spills.
+        builder.function.attributes.add("noinline")
         A, B, C = (_pointer(context, builder, signature, args, n) for n in (0, 3, 6))
         lda, ldb, ldc, K = args[2], args[5], args[8], args[9]
         zero = ir.Constant(_VECTOR, [0.0] * LANES)

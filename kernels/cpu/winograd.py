@@ -25,7 +25,7 @@ import numpy as np
 from . import memory, threads
 from .elementwise import add, add_bias, copy_pixels, copy_positive
 from .gemm import multiply, multiply_turned, pack
-from .jit import compiled
+from .jit import compiled, inner
 from .simd import LANES, PANEL, ROWS, move, sandwich
 
 Matrix = list[list[Fraction]]
@@ -221,7 +221,7 @@ def collect_input_gradient(p, tiles, image, dx, base, t0, t1, c0, c1):  # type: 
                 copy_pixels(image, inside, dx, outside, p.W, p.C, c0, c1)
 
 
-@compiled
+@inner
 def _load_image(p, x, n, image, WP, c0, c1):  # type: ignore[no-untyped-def]
     for row in range(p.H):
         inside, outside = ((row + p.top) * WP + p.left) * p.C, (n * p.H + row) * p.W * p.C
@@ -256,7 +256,7 @@ def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
                         image[target + e] = x[source + e] if 0 <= first + e < length else np.float32(0)
 
 
-@compiled
+@inner
 def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1):  # type: ignore[no-untyped-def]
     for row in range(p.OH):
         outside, inside = (n * p.OH + row) * p.OW * p.O, row * WP * p.O
@@ -334,17 +334,14 @@ def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
 def products_turned(p, v, dm, du, tiles, q0, q1, add, panels, edge):  # type: ignore[no-untyped-def]
     """dU (+)= V' dM. ``panels`` (block*O floats): where a panel of dM is read often enough, it is first laid together."""
     for q in range(q0, q1):
+        source, first, panel, row = dm, q * p.m_step, PANEL, p.O
         if p.C > 8 * ROWS:
             pack(dm, q * p.m_step, p.O, tiles, p.O, panels, 0)
-            multiply_turned(
-                v, q * p.v_step, p.C, panels, 0, tiles * PANEL, PANEL,
-                du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
-            )  # fmt: skip
-        else:
-            multiply_turned(
-                v, q * p.v_step, p.C, dm, q * p.m_step, PANEL, p.O,
-                du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
-            )  # fmt: skip
+            source, first, panel, row = panels, 0, tiles * PANEL, PANEL
+        multiply_turned(
+            v, q * p.v_step, p.C, source, first, panel, row,
+            du, q * p.C * p.O, p.O, p.C, p.O, tiles, add, edge,
+        )  # fmt: skip
 
 
 @compiled

@@ -20,8 +20,8 @@ def max_pool2d_forward(
 ) -> tuple[Any, Any]:
     """y[n, i, j, c] = the largest x[n, ., ., c] in window (i, j): x (N, H, W, C) -> y (N, OH, OW, C)
 
-    Padding is -inf, so that it never wins (0 would, among negative numbers). NaN wins always.
-    ``stride`` defaults to ``kernel_size``.
+    Padding is -inf, so that it never wins (0 would, among negative numbers), not even where all pixels
+    are -inf. NaN wins always. ``stride`` defaults to ``kernel_size``.
 
     ``ties`` says who receives the gradient where several pixels of a window are equally large: the
     "first" in reading order, as in torch, or "all", each the whole of it, as in the code of 2012.
@@ -31,11 +31,13 @@ def max_pool2d_forward(
     stride = pair(kernel_size if stride is None else stride)
 
     cols = im2col(x, (KH, KW), stride, padding, -xp.inf, ceil_mode)
+    inside = im2col(xp.ones((1, *x.shape[1:3], 1), bool), (KH, KW), stride, padding, False, ceil_mode)
     N, OH, OW, _, _, C = cols.shape
-    cols = cols.reshape(N, OH, OW, KH * KW, C)
-    first = xp.argmax(cols, axis=3)[:, :, :, None, :]  # (N, OH, OW, 1, C), a position in the window
-    y = xp.take_along_axis(cols, first, axis=3)
-    won = cols == y if ties == "all" else xp.arange(KH * KW)[:, None] == first  # (N, OH, OW, KH*KW, C)
+    cols, inside = cols.reshape(N, OH, OW, KH * KW, C), inside.reshape(1, OH, OW, KH * KW, 1)
+    y = cols.max(axis=3, keepdims=True)  # (N, OH, OW, 1, C)
+    won = inside & ((cols == y) | xp.isnan(cols))  # (N, OH, OW, KH*KW, C)
+    if ties == "first":
+        won = xp.arange(KH * KW)[:, None] == won.argmax(axis=3, keepdims=True)
     return y.reshape(N, OH, OW, C), (won, x.shape, (KH, KW), stride, padding)
 
 
