@@ -8,10 +8,12 @@ import torch
 
 def relative_error(actual: Any, expected: Any) -> float:
     """|actual - expected| / |expected|, Euclidean norms over all elements; NaN where a shape or a NaN is wrong."""
-    actual, expected = (np.asarray(a.detach() if isinstance(a, torch.Tensor) else a) for a in (actual, expected))
+    actual, expected = (
+        a.detach() if isinstance(a, torch.Tensor) else torch.from_numpy(np.asarray(a)) for a in (actual, expected)
+    )
     if actual.shape != expected.shape:
         return float("nan")
-    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+    return float(torch.linalg.vector_norm(actual - expected) / torch.linalg.vector_norm(expected))
 
 
 def nchw(images: np.ndarray) -> torch.Tensor:
