@@ -14,7 +14,7 @@ from .run import PARTS, Run, Settings
 from .worker import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "turn_calls": 1, "parts": ("network", "startup")}
+QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": ("network", "startup")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="contenders: " + ", ".join(entry.name for entry in ENTRIES),
     )
     parser.add_argument(
-        "--quick", action="store_true", help="batch 16, two short rounds: about two minutes on two cores"
+        "--quick", action="store_true", help="batch 16, two short rounds, no layers: two minutes on two cores"
     )
     parser.add_argument("--contenders", type=_names, metavar="A,B", help="only these; see below")
     parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help="batch sizes (1,16,128)")
@@ -66,6 +66,10 @@ def _run(arguments: argparse.Namespace) -> int:
         if (value := getattr(arguments, key))
     }
     settings = Settings(**{"contenders": tuple(names), "threads": machine.cores_allowed(), **quick, **given})
+    if settings.threads > machine.cores_allowed():
+        raise ValueError(
+            f"--threads: expected at most {machine.cores_allowed()}, the cores allowed, got {settings.threads}"
+        )
     folder = arguments.output or ROOT / "runs" / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
     result = Run(settings, lambda result: _write(result, folder / "result.json"))()
@@ -87,7 +91,7 @@ def _readme(arguments: argparse.Namespace) -> int:
     path = ROOT / "README.md"
     results = [arguments.result] if arguments.result else list(RESULTS.glob("*/result.json"))
     if not results:
-        raise ValueError(f"readme: expected a result.json, or one in a folder of {RESULTS}")
+        raise ValueError(f"expected a result.json, or one in a folder of {RESULTS}")
     newest = max(map(_read, results), key=lambda result: result["date"])
     path.write_text(readme.replace(path.read_text(encoding="utf-8"), newest), encoding="utf-8")
     return 0

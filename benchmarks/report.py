@@ -79,9 +79,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # ---- the tables
 
 
+METHOD = """\
+A training step is forward, loss, the gradients of all parameters (not of the images), and SGD with
+momentum {momentum} and weight decay {weight_decay}; dropout draws new masks in every step. Every contender has a
+process of its own and {threads} threads. They take turns: {rounds} rounds, each turn of at least {turn_s:g} s after a
+call that is not counted. Times are medians. A ratio is a time over that of the quickest peer in the
+same round (median and range). GFLOP/s count the operations of direct convolution: with fewer
+multiplications they may pass the peak. Errors are the worst relative L2 errors against float64."""
+CAUTION = "CAUTION: other programs were computing on this machine. Do not trust these figures."
+
+
 def _head(result: Result) -> str:
-    settings = result["settings"]
-    rounds = f"{settings['rounds']} of at least {settings['turn_s']:g} s and {settings['turn_calls']} calls"
     idle, others = (max((load[key] for load in result["load"]), default=0.0) for key in ("idle_contenders", "others"))
     lines = [
         f"AlexNet, float32, 224x224x3, {problem.CLASSES} classes ({revision(result)})",
@@ -90,17 +98,10 @@ def _head(result: Result) -> str:
         blas_line(result),
         versions_line(result),
         "",
-        "A training step is forward, loss, the gradients of all parameters (not of the images), and SGD with",
-        f"momentum {problem.MOMENTUM} and weight decay {problem.WEIGHT_DECAY}; dropout draws new masks in every step.",
-        f"Every contender has a process of its own and {settings['threads']} threads. They take turns,",
-        f"{rounds}. Times are medians. A ratio is a time over that of",
-        "the quickest peer in the same round (median and range). GFLOP/s count the operations of direct",
-        "convolution: with fewer multiplications they may pass the peak. Errors are the worst relative L2",
-        "errors against float64.",
+        METHOD.format(momentum=problem.MOMENTUM, weight_decay=problem.WEIGHT_DECAY, **result["settings"]),
         f"Waiting contenders kept at most {idle:.2f} cores busy, other programs at most {others:.2f}.",
+        *([CAUTION] if others > BUSY else []),
     ]
-    if others > BUSY:
-        lines.append("CAUTION: other programs were computing on this machine. Do not trust these figures.")
     return "\n".join(lines)
 
 

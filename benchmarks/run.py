@@ -35,8 +35,7 @@ class Settings:
     batches: tuple[int, ...] = (1, 16, 128)
     threads: int = 1
     rounds: int = 5
-    turn_s: float = 1.0  # a turn lasts at least so long,
-    turn_calls: int = 2  # and has at least so many calls
+    turn_s: float = 1.0  # at least
     parts: tuple[str, ...] = PARTS
 
 
@@ -183,8 +182,7 @@ class Run:
         return worker
 
     def _turns(self, workers: Sequence[Worker], what: str, method: str, *arguments: Any) -> Turns:
-        settings = self.settings
-        turns = take_turns(workers, settings.rounds, method, *arguments, settings.turn_s, settings.turn_calls)
+        turns = take_turns(workers, self.settings.rounds, method, *arguments, self.settings.turn_s)
         for name, reason in turns.failed.items():
             self.result["excluded"].append({"contender": name, "what": what, "reason": reason})
         self.result["load"].append({"what": what, "idle_contenders": turns.idle, "others": turns.others})

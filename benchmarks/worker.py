@@ -156,10 +156,10 @@ class Session:
             self.once(work)
         return errors
 
-    def run(self, work: str, seconds: float, least: int) -> list[float]:
-        """One turn: the seconds of each call, of at least so many calls that take at least so long."""
+    def run(self, work: str, seconds: float) -> list[float]:
+        """One turn: the seconds of each call, of as many as take at least so long."""
         method = getattr(self.contender, METHODS[work])
-        return [times[0] for times in _turn((method,), seconds, least)]
+        return [times[0] for times in _turn((method,), seconds)]
 
     def once(self, work: str) -> None:
         getattr(self.contender, METHODS[work])()
@@ -181,25 +181,25 @@ class Session:
     def check_layer(self, folder: Path) -> dict[str, float]:
         return correctness.errors(folder, correctness.layer(self.task))
 
-    def run_layer(self, seconds: float, least: int) -> dict[str, list[float]]:
+    def run_layer(self, seconds: float) -> dict[str, list[float]]:
         """One turn of forward and backward, one after the other."""
-        forward, backward = zip(*_turn((self.task.forward, self.task.backward), seconds, least), strict=True)
+        forward, backward = zip(*_turn((self.task.forward, self.task.backward), seconds), strict=True)
         return {"forward": list(forward), "backward": list(backward)}
 
-    def sgemm(self, size: int = 4096, calls: int = 5) -> float:
+    def sgemm(self, size: int = 4096, seconds: float = 1.5) -> float:
         """The best GFLOP/s of NumPy's float32 matrix product."""
         a, b = (np.random.default_rng(seed).random((size, size), dtype=np.float32) for seed in (0, 1))
-        times = _turn((lambda: a @ b,), 0, calls)
+        times = _turn((lambda: a @ b,), seconds)
         return 2 * size**3 / min(times)[0] / 1e9
 
 
-def _turn(actions: tuple[Callable[[], Any], ...], seconds: float, least: int) -> list[list[float]]:
+def _turn(actions: tuple[Callable[[], Any], ...], seconds: float) -> list[list[float]]:
     """The times of each action, over and over. The first pass, with the caches as others left them, is not counted."""
     for action in actions:
         action()
     passes: list[list[float]] = []
     total = 0.0
-    while len(passes) < least or total < seconds:
+    while total < seconds:
         times = []
         for action in actions:
             start = perf_counter()

@@ -50,14 +50,14 @@ class Pretender:
     def check(self, folder: Path) -> dict[str, float]:
         return {"logits": 1e-6, "loss": 1e-8, "gradient features.0.weight": 1e-3}
 
-    def run(self, work: str, seconds: float, least: int) -> list[float]:
+    def run(self, work: str, seconds: float) -> list[float]:
         self.calls += 1
         return [SECONDS[self.entry.name] * (1 + 0.01 * self.calls) * factor for factor in (1.0, 1.1, 1.2)]
 
     def check_layer(self, folder: Path) -> dict[str, float]:
         return {"layer y": 1e-6, "layer dw": 2e-6}
 
-    def run_layer(self, seconds: float, least: int) -> dict[str, list[float]]:
+    def run_layer(self, seconds: float) -> dict[str, list[float]]:
         return {"forward": [SECONDS[self.entry.name]] * 3, "backward": [2 * SECONDS[self.entry.name]] * 3}
 
     def memory(self) -> dict[str, float]:

@@ -122,6 +122,11 @@ def test_the_report_command_writes_beside_the_result(result, tmp_path, capsys):
     assert (tmp_path / "ratios.png").is_file()
 
 
+def test_more_threads_than_cores_are_refused(tmp_path, capsys):
+    assert main(["--threads", "100000", "--output", str(tmp_path)]) == 2
+    assert "--threads: expected at most" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", "{}"])
 def test_a_file_that_is_no_result(tmp_path, content, capsys):
     (tmp_path / "old.json").write_text(content)
