@@ -92,7 +92,7 @@ def _curves(figure: Any, history: Sequence[Epoch]) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(0, 100 if name == "accuracy" else 1.05 * axes.get_ylim()[1])
         axes.grid(axis="y", color="#e8e8e8")
-        axes.legend(loc="lower right" if name == "accuracy" else "upper right")
+        axes.legend()
 
 
 def _filters(figure: Any, net: Network, grey: bool) -> None:
@@ -128,5 +128,11 @@ def _pictures(figure: Any, images: np.ndarray, labels: Sequence[str], predicted:
     for axes, image, label, guess in zip(grid, images, labels, predicted, strict=False):
         axes.imshow(image)
         right = guess == label
-        text = guess if right else f"{guess} (is {label})"
+        line_end = " " if len(guess + label) < 12 else "\n"
+        text = shorten(guess) if right else f"{shorten(guess)}{line_end}(is {shorten(label)})"
         axes.set_title(text, color=GREEN if right else RED, fontsize=9, loc="center", pad=3)
+
+
+def shorten(name: str, width: int = 18) -> str:
+    """A class name that fits above its picture."""
+    return name if len(name) <= width else f"{name[: width - 3]}..."
