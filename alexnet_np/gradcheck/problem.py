@@ -93,16 +93,24 @@ class LayerProblem(Problem):
     def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
         inputs = [self._on_device(value) for value in _moved(values[: self.inputs], direction, t)]
         self._write(values, direction or {}, t)
-        for seed, (layer, name, _) in enumerate(self._generators):
-            setattr(layer, name, self.backend.xp.random.default_rng(seed))
-        return backends.to_numpy(self.layer.forward(*inputs, **self._forward_options))
+        return backends.to_numpy(self.run_forward(*inputs))
 
     def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
         self.forward(values)
         if clear:
             for parameter in self.parameters:
                 parameter.grad = self.backend.xp.zeros_like(parameter.data)
-        dx = self.layer.backward(self._on_device(dy), **self._backward_options)
+        return self.run_backward(self._on_device(dy))
+
+    def run_forward(self, *inputs: Any) -> Any:
+        """The layer's forward, with the same random numbers in every call."""
+        for seed, (layer, name, _) in enumerate(self._generators):
+            setattr(layer, name, self.backend.xp.random.default_rng(seed))
+        return self.layer.forward(*inputs, **self._forward_options)
+
+    def run_backward(self, dy: Any) -> list[Any]:
+        """The layer's backward: a gradient for each name. Not copies."""
+        dx = self.layer.backward(dy, **self._backward_options)
         return [*(dx if isinstance(dx, tuple) else (dx,)), *(p.grad for p in self.parameters)]
 
     def complex_twin(self) -> "LayerProblem":

@@ -1,0 +1,198 @@
+"""For the tests of people's own layers and kernels: Hypothesis strategies, and laws to hold things to.
+
+    from hypothesis import given
+    from alexnet_np import gradcheck, testing
+
+    @given(testing.conv_geometries(), testing.seeds)
+    def test_my_convolution(geometry, seed):
+        rng = np.random.default_rng(seed)
+        x, w = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.w_shape)
+        gradcheck.check_function(my_forward, my_backward, (x, w, geometry.stride, geometry.padding))
+
+Geometry is drawn from the result: so many windows, so wide, so far apart. The image follows, with pixels left over at
+its end. So nothing has to be filtered out, the size of the result is known without the code under test, and
+small counterexamples are found. Arrays are drawn as a shape and a seed: what shrinks is the shape.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .gradcheck import kink_free
+from .gradcheck.problem import LayerProblem, copies
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("alexnet_np.testing needs Hypothesis: pip install 'alexnet-np[test]'") from error
+
+Ends = tuple[int, int]  # before and after
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """A convolution: shapes as in kernels/reference/conv.py, padding as ((top, bottom), (left, right))."""
+
+    x_shape: tuple[int, int, int, int]
+    w_shape: tuple[int, int, int, int]
+    y_shape: tuple[int, int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[Ends, Ends]
+    groups: int
+
+
+@dataclass(frozen=True)
+class PoolGeometry:
+    """A pooling layer: x (N, H, W, C), y (N, OH, OW, C), padding as ((top, bottom), (left, right))."""
+
+    x_shape: tuple[int, int, int, int]
+    y_shape: tuple[int, int, int, int]
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[Ends, Ends]
+    ceil_mode: bool
+
+
+@dataclass(frozen=True)
+class _Axis:
+    size: int
+    windows: int
+    kernel: int
+    stride: int
+    padding: Ends
+
+
+seeds = st.integers(0, 2**32 - 1)
+"""For numpy.random.default_rng."""
+
+
+def arrays(shape: tuple[int, ...], dtype: Any = "float64") -> st.SearchStrategy[np.ndarray]:
+    """Standard normal arrays."""
+    return seeds.map(lambda seed: np.random.default_rng(seed).standard_normal(shape).astype(dtype))
+
+
+def kink_free_arrays(shape: tuple[int, ...], dtype: Any = "float64") -> st.SearchStrategy[np.ndarray]:
+    """Arrays for ReLU and pooling: no ties, nothing close to 0. See gradcheck.kink_free."""
+    return seeds.map(lambda seed: kink_free(shape, np.random.default_rng(seed), dtype))
+
+
+@st.composite
+def conv_geometries(
+    draw: st.DrawFn, channels: int = 1, max_kernel: int = 4, max_stride: int = 3, max_padding: int = 5
+) -> ConvGeometry:
+    """Convolutions of up to 3 images and 3 groups. All channels are multiples of ``channels``, for kernels that need it.
+
+    Kernel, stride and padding differ between the axes, padding between the ends of one, and may exceed the kernel.
+    """
+    vertical, horizontal = (draw(_axes(max_kernel, max_stride, max_padding)) for _ in range(2))
+    N, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    C, O = (channels * draw(st.integers(1, 3)) for _ in range(2))  # of a group
+    return ConvGeometry(
+        x_shape=(N, vertical.size, horizontal.size, groups * C),
+        w_shape=(vertical.kernel, horizontal.kernel, C, groups * O),
+        y_shape=(N, vertical.windows, horizontal.windows, groups * O),
+        stride=(vertical.stride, horizontal.stride),
+        padding=(vertical.padding, horizontal.padding),
+        groups=groups,
+    )
+
+
+@st.composite
+def pool_geometries(draw: st.DrawFn, max_kernel: int = 4, max_stride: int = 3, max_channels: int = 4) -> PoolGeometry:
+    """Pooling, in floor and ceil mode, with padding of at most half the window."""
+    ceil_mode = draw(st.booleans())
+    axes = _axes(max_kernel, max_stride, max_padding=None, ceil_mode=ceil_mode)
+    vertical, horizontal = draw(axes), draw(axes)
+    N, C = draw(st.integers(1, 3)), draw(st.integers(1, max_channels))
+    return PoolGeometry(
+        x_shape=(N, vertical.size, horizontal.size, C),
+        y_shape=(N, vertical.windows, horizontal.windows, C),
+        kernel_size=(vertical.kernel, horizontal.kernel),
+        stride=(vertical.stride, horizontal.stride),
+        padding=(vertical.padding, horizontal.padding),
+        ceil_mode=ceil_mode,
+    )
+
+
+@st.composite
+def _axes(draw: st.DrawFn, max_kernel: int, max_stride: int, max_padding: int | None, ceil_mode: bool = False) -> _Axis:
+    """One axis: windows, kernel and stride first, then padding and what is left over; the image is what remains."""
+    windows, kernel, stride = (
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, max_kernel)),
+        draw(st.integers(1, max_stride)),
+    )
+    most = kernel // 2 if max_padding is None else max_padding
+    covered = (windows - 1) * stride + kernel  # by the windows; at least one pixel of it is image
+    before = draw(st.integers(0, min(most, covered - 1)))
+    after = draw(st.integers(0, min(most, covered - 1 - before)))
+    if ceil_mode:
+        # The last window hangs over the end, but starts before it.
+        over = draw(st.integers(0, min(stride, kernel - after, covered - before - after) - 1))
+        return _Axis(covered - over - before - after, windows, kernel, stride, (before, after))
+    rest = draw(st.integers(0, stride - 1))
+    return _Axis(covered + rest - before - after, windows, kernel, stride, (before, after))
+
+
+def assert_adjoint(
+    function: Callable[[Any], Any], adjoint: Callable[[Any], Any], x: Any, c: Any, rtol: float = 1e-12
+) -> None:
+    """<function(x), c> = <x, adjoint(c)>: what makes ``adjoint`` the backward pass of a linear ``function``."""
+    y, dx = function(x), adjoint(c)
+    assert y.shape == c.shape, f"function(x): expected the shape of c, {c.shape}, got {y.shape}"
+    assert dx.shape == x.shape, f"adjoint(c): expected the shape of x, {x.shape}, got {dx.shape}"
+    left, right = float((y * c).sum()), float((x * dx).sum())
+    size = float(np.linalg.norm(y.ravel()) * np.linalg.norm(c.ravel()))
+    assert abs(left - right) <= rtol * size, f"<function(x), c> = {left!r}, but <x, adjoint(c)> = {right!r}"
+
+
+def assert_layer_laws(layer: Any, x: np.ndarray, training: bool = False, seed: int = 0) -> None:
+    """What holds for every layer, whatever it computes. ``layer`` as for gradcheck.check, x in the layer's dtype.
+
+    Forward gives the same twice (random masks are replayed). x and dy may be read-only and lie anyhow in memory.
+    Result and gradients have x's dtype. Backward is linear in dy.
+    """
+    rng = np.random.default_rng(seed)
+    problem = LayerProblem(layer, (x,), training, x.dtype.name)
+
+    def run(x: np.ndarray, dy: np.ndarray | None = None) -> dict[str, Any]:
+        y = np.array(problem.run_forward(x))
+        if dy is None:
+            return {"y": y}
+        return {"y": y} | dict(zip(problem.names, copies(problem.run_backward(dy)), strict=True))
+
+    def compare(found: dict[str, Any], expected: dict[str, Any], law: str) -> None:
+        for name, array in expected.items():
+            rtol = 100 * float(np.finfo(x.dtype).eps)
+            atol = rtol * float(np.abs(array).max(initial=0))
+            np.testing.assert_allclose(found[name], array, rtol, atol, err_msg=f"{problem.op}: {name}: {law}")
+
+    try:
+        shape = run(x)["y"].shape
+        dy, other = (rng.standard_normal(shape).astype(x.dtype) for _ in range(2))
+        results = run(x, dy)
+        for name, array in results.items():
+            assert array.dtype == x.dtype, f"{problem.op}: {name}: expected {x.dtype}, got {array.dtype}"
+        compare(
+            run(_awkward(x), _awkward(dy)),
+            results,
+            "expected the same for read-only arrays with gaps, in Fortran order",
+        )
+
+        second = run(x, other)
+        combined = {name: 2 * array + second[name] for name, array in results.items() if name != "y"}
+        compare(run(x, 2 * dy + other), combined, "expected a backward that is linear in dy")
+    finally:
+        problem.restore()
+
+
+def _awkward(array: np.ndarray) -> np.ndarray:
+    """The same numbers with gaps between them, in Fortran order and read-only."""
+    spread = np.zeros([2 * n for n in array.shape], array.dtype, order="F")[
+        tuple(slice(None, None, 2) for _ in array.shape)
+    ]
+    spread[...] = array
+    spread.flags.writeable = False
+    return spread
