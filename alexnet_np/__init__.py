@@ -1,5 +1,7 @@
 """AlexNet in array code, forward and backward by hand: on NumPy with a fast CPU engine, and on CuPy.
 
+In short:
+
     from alexnet_np import models, losses, optim
     net = models.alexnet(num_classes=10)
     logits = net.forward(images, training=True)          # images (N, H, W, 3), float32

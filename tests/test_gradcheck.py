@@ -291,7 +291,9 @@ def test_all_wrong_tensors_are_listed(rng):
         def bias_grad(self, dz):
             return 1.1 * dz.sum(axis=0)
 
-    with pytest.raises(GradientError, match=r"gradient of w is wrong(.|\n)*wrong, too: b \(relative error \d\.\de-02\)"):
+    with pytest.raises(
+        GradientError, match=r"gradient of w is wrong(.|\n)*wrong, too: b \(relative error \d\.\de-02\)"
+    ):
         check(Wrong(), (rng.standard_normal((5, 4)),))
 
 

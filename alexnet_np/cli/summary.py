@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=count, default=1, metavar="N", help="of costs and algorithms (default: %(default)s)"
     )
     parser.add_argument(
-        "--algorithms", action="store_true", help="how the cpu engine computes each convolution, for --batch-size images"
+        "--algorithms",
+        action="store_true",
+        help="how the cpu engine computes each convolution, for --batch-size images",
     )
     add_json(parser)
 

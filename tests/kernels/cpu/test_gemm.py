@@ -1,17 +1,18 @@
 """The matrix products against NumPy's in float64, with guards around everything that is written."""
 
 import numpy as np
-from hypothesis import given, strategies as st
-
 from alexnet_np.kernels.cpu import gemm
 from alexnet_np.kernels.cpu.simd import PANEL, ROWS
+from hypothesis import given, strategies as st
 
 sizes = st.integers(1, 3 * ROWS + 5)
 widths = st.integers(1, 3 * PANEL + 3)
 GUARD = np.float32(-777)
 
 
-@given(M=sizes, N=widths, K=st.integers(1, 40), spare=st.integers(0, 9), add=st.booleans(), seed=st.integers(0, 2**32 - 1))
+@given(
+    M=sizes, N=widths, K=st.integers(1, 40), spare=st.integers(0, 9), add=st.booleans(), seed=st.integers(0, 2**32 - 1)
+)
 def test_multiply(M: int, N: int, K: int, spare: int, add: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((M, K + spare), dtype=np.float32), rng.standard_normal((K, N), dtype=np.float32)
@@ -29,7 +30,9 @@ def test_multiply(M: int, N: int, K: int, spare: int, add: bool, seed: int) -> N
     assert (c[0] == GUARD).all() and (c[-1] == GUARD).all() and (c[:, N:] == GUARD).all()
 
 
-@given(M=sizes, N=widths, K=st.integers(1, 40), spare=st.integers(0, 9), add=st.booleans(), seed=st.integers(0, 2**32 - 1))
+@given(
+    M=sizes, N=widths, K=st.integers(1, 40), spare=st.integers(0, 9), add=st.booleans(), seed=st.integers(0, 2**32 - 1)
+)
 def test_multiply_turned(M: int, N: int, K: int, spare: int, add: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((K, M + spare), dtype=np.float32), rng.standard_normal((N, K), dtype=np.float32)

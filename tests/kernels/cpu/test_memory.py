@@ -4,10 +4,10 @@ import gc
 
 import numpy as np
 import pytest
+from alexnet_np.kernels.cpu import memory
 from hypothesis import given, strategies as st
 
 from alexnet_np import losses, models, optim
-from alexnet_np.kernels.cpu import memory
 
 LARGE = 1 << 20
 

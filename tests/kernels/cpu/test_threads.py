@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from alexnet_np.kernels.cpu import threads
 from hypothesis import given, strategies as st
 
 from alexnet_np import layers
-from alexnet_np.kernels.cpu import threads
 
 
 @given(total=st.integers(0, 200), multiple=st.integers(1, 40))
@@ -23,13 +23,13 @@ def test_shares_cover_everything_once(total: int, multiple: int) -> None:
 
 
 def test_an_error_in_any_task_reaches_the_caller_and_the_pool_goes_on() -> None:
-    def task(number: int) -> None:
+    def task(number: int, failing: int) -> None:
         if number == failing:
             raise ZeroDivisionError(number)
 
     for failing in (0, 1):
         with pytest.raises(ZeroDivisionError):
-            threads.run(task, [(0,), (1,)])
+            threads.run(task, [(0, failing), (1, failing)])
     done: list[int] = []
     threads.run(done.append, [(0,), (1,)])
     assert sorted(done) == [0, 1]
@@ -68,7 +68,12 @@ def work():
 
 def _python(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 

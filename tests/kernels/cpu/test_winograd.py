@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from alexnet_np.kernels.cpu import conv, winograd
+from alexnet_np.kernels.cpu.simd import PANEL
 from hypothesis import given, strategies as st
 
 from alexnet_np import backend
-from alexnet_np.kernels.cpu import conv, winograd
-from alexnet_np.kernels.cpu.simd import PANEL
 
 FORMS = [(m, r) for r in (2, 3, 5) for m in range(1, 8 - r + 2)]
 
