@@ -7,6 +7,7 @@ each cleared to zero first, which would cost more time than all of max-pooling.
 import threading
 from collections import deque
 from math import prod
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ _ALIGNMENT = 64
 
 _lock = threading.Lock()
 _free: deque[np.ndarray] = deque()  # oldest first
+# Blocks on their way back. Python may collect garbage at any moment, also while this very thread holds the lock: what
+# dies then is queued, which needs none.
+_returned: SimpleQueue[np.ndarray] = SimpleQueue()
 _leased = 0  # bytes in use
 _most_leased = 0
 
@@ -38,6 +42,7 @@ def zeros(shape: Any, dtype: Any = np.float32) -> np.ndarray:
 def held_bytes() -> int:
     """All that the pool has from the operating system: in use and idle."""
     with _lock:
+        _take_back()
         return _leased + sum(block.nbytes for block in _free)
 
 
@@ -55,13 +60,14 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        _give_back(self.block)
+        _returned.put(self.block)
 
 
 def _take(size: int) -> np.ndarray:
     global _leased, _most_leased
     size += _ALIGNMENT
     with _lock:
+        _take_back()
         fitting = [block for block in _free if size <= block.nbytes <= size + size // 4]
         block = min(fitting, key=lambda block: block.nbytes, default=None)
         if block is not None:
@@ -82,8 +88,10 @@ def _drop(block: np.ndarray) -> None:
             return
 
 
-def _give_back(block: np.ndarray) -> None:
+def _take_back() -> None:
+    """Move what was returned to the free list. The caller holds the lock."""
     global _leased
-    with _lock:
+    while not _returned.empty():
+        block = _returned.get()
         _leased -= block.nbytes
         _free.append(block)
