@@ -99,7 +99,7 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
 
 
 def algorithms(net: Layer, shape: Sequence[int]) -> str:
-    """A line for every convolution: its input and kernel, and the algorithm that its device uses for inputs of ``shape``."""
+    """A line for every convolution: what it takes, and the algorithm that its device uses for inputs of ``shape``."""
     cells = [
         (name, str(taken), str(layer.kernel_size), str(layer.stride), layer.backend.device, layer.algorithm(taken))
         for name, layer, taken in _walk(net, _sizes("summary", "shape", shape, "(N, H, W, C)"))

@@ -6,7 +6,14 @@
 All of it is for float32; other dtypes, and whatever is left out here, are the reference book's.
 """
 
-from .conv import conv2d_algorithm, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, with_algorithm as with_algorithm
+from .conv import (
+    conv2d_algorithm,
+    conv2d_backward,
+    conv2d_forward,
+    conv2d_relu_backward,
+    conv2d_relu_forward,
+    with_algorithm as with_algorithm,
+)
 from .dropout import dropout_backward, dropout_forward
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .pool import (

@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 
 
-def is_float32(*arrays: Any) -> bool:
+def has_kernel(*arrays: Any) -> bool:
     """Whether this book has a kernel for them: other dtypes, and empty batches, are the reference book's."""
     return all(array is None or (array.dtype == np.float32 and array.size) for array in arrays)
 
 
 def floats(array: Any) -> Any:
-    """The array as kernels take it. Copied only where it is not contiguous or not writable: Numba compiles apart for those."""
+    """The array as kernels take it.
+
+    Copied only where it is not contiguous or not writable: Numba would compile once more for those.
+    """
     return np.require(array, np.float32, ("C", "W"))

@@ -8,7 +8,7 @@ import numpy as np
 from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
 from . import im2col, memory, threads, winograd
-from .arrays import floats, is_float32
+from .arrays import floats, has_kernel
 from .simd import LANES, PANEL
 
 ALGORITHMS = ("auto", "winograd", "im2col")
@@ -19,7 +19,7 @@ FILTER_COST = 16000
 
 
 def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any = 0, groups: int = 1) -> str:
-    """"winograd" or "im2col": the one that multiplies less, for x (N, H, W, C) and w (KH, KW, C/G, O).
+    """ "winograd" or "im2col": the one that multiplies less, for x (N, H, W, C) and w (KH, KW, C/G, O).
 
     Counted for each pair of an input and an output channel, in the forward pass:
 
@@ -38,12 +38,16 @@ def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any =
     return "winograd" if tiles * (m + side - 1) ** 2 + FILTER_COST < x_shape[0] * OH * OW * side**2 else "im2col"
 
 
-def conv2d_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
+def conv2d_forward(
+    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
+) -> tuple[Any, Any]:
     """See the reference book."""
     return _forward("auto", False, x, w, b, stride, padding, groups)
 
 
-def conv2d_relu_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
+def conv2d_relu_forward(
+    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
+) -> tuple[Any, Any]:
     """See the reference book. The ReLU is applied while the output is in the cache."""
     return _forward("auto", True, x, w, b, stride, padding, groups)
 
@@ -80,14 +84,18 @@ def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
     def forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
         return _forward(forced(x.shape, w.shape, stride, padding, groups), False, x, w, b, stride, padding, groups)
 
-    def relu_forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
+    def relu_forward(
+        x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
+    ) -> tuple[Any, Any]:
         return _forward(forced(x.shape, w.shape, stride, padding, groups), True, x, w, b, stride, padding, groups)
 
     return {"conv2d_algorithm": forced, "conv2d_forward": forward, "conv2d_relu_forward": relu_forward}
 
 
-def _forward(algorithm: str, relu: bool, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int) -> tuple[Any, Any]:
-    if not is_float32(x, w, b):
+def _forward(
+    algorithm: str, relu: bool, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int
+) -> tuple[Any, Any]:
+    if not has_kernel(x, w, b):
         function = reference.conv2d_relu_forward if relu else reference.conv2d_forward
         y, saved = function(x, w, b, stride, padding, groups)
         return y, ("reference", saved)
@@ -141,14 +149,16 @@ def _winograd_plan(x: Any, w: Any, stride: Any, padding: Any) -> tuple[winograd.
 
 
 def _fold_filter(w: Any, S: int) -> Any:
-    """Space to depth: w (K, K, C, O) -> (r, r, S*S*C, O) with r = K/S rounded up; zeros fill the last row and column."""
+    """Space to depth: w (K, K, C, O) -> (r, r, S*S*C, O), r = K/S rounded up; zeros fill the last row and column."""
     if S == 1:
         return w
     K, _, C, O = w.shape
     r = -(-K // S)
     padded = memory.zeros((r * S, r * S, C, O))
     padded[:K, :K] = w
-    return np.ascontiguousarray(padded.reshape(r, S, r, S, C, O).transpose(0, 2, 1, 3, 4, 5)).reshape(r, r, S * S * C, O)
+    return np.ascontiguousarray(padded.reshape(r, S, r, S, C, O).transpose(0, 2, 1, 3, 4, 5)).reshape(
+        r, r, S * S * C, O
+    )
 
 
 def _unfold_filter(folded: Any, shape: Any, S: int) -> Any:

@@ -6,13 +6,13 @@ import numpy as np
 
 from .. import reference
 from . import memory, threads
-from .arrays import floats, is_float32
+from .arrays import floats, has_kernel
 from .jit import compiled
 
 
 def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
     """See the reference book: the same draws, the same mask."""
-    if not is_float32(x):
+    if not has_kernel(x):
         y, saved = reference.dropout_forward(x, p, rng, inverted)
         return y, ("reference", saved)
     draws, keep, y = rng.random(x.shape, dtype=np.float32), memory.empty(x.shape, np.bool_), memory.empty(x.shape)

@@ -4,7 +4,7 @@ Columns are built for a strip of output pixels at a time, in a buffer of the thr
 are in its cache.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     left: int
     OH: int
     OW: int
-    O: int  # noqa: E741
+    O: int
     G: int
 
 
@@ -198,7 +198,23 @@ def backward(
             outputs = (dws[-1].ravel(), dbs[-1], turned if dx is None else dx.ravel())
             buffers = (memory.empty(strip * K), memory.empty(strip * p.O), memory.empty(packed_size(strip, width)))
             tasks.append(
-                (p, x.ravel(), dy.ravel(), masks.ravel(), relu, turned, *outputs, input_grad, n0, n1, c0, c1, strip, *buffers, _edge())
+                (
+                    p,
+                    x.ravel(),
+                    dy.ravel(),
+                    masks.ravel(),
+                    relu,
+                    turned,
+                    *outputs,
+                    input_grad,
+                    n0,
+                    n1,
+                    c0,
+                    c1,
+                    strip,
+                    *buffers,
+                    _edge(),
+                )
             )
     threads.run(backward_images, tasks)
     grouped = np.add.reduce(dws) if by_image else np.concatenate(dws, axis=3)  # (G, KH, KW, C/G, O/G)

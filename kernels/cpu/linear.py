@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import reference
 from . import memory, threads
-from .arrays import floats, is_float32
+from .arrays import floats, has_kernel
 from .elementwise import add_bias, copy
 from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
@@ -33,7 +33,7 @@ def linear_relu_forward(x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:
 
 
 def _forward(x: Any, w: Any, b: Any | None, relu: bool) -> tuple[Any, Any]:
-    if not is_float32(x, w, b):
+    if not has_kernel(x, w, b):
         y, saved = (reference.linear_relu_forward if relu else reference.linear_forward)(x, w, b)
         return y, ("reference", saved)
     x, w = floats(x), floats(w)
@@ -44,7 +44,9 @@ def _forward(x: Any, w: Any, b: Any | None, relu: bool) -> tuple[Any, Any]:
     if N <= FEW:
         shares = threads.shares(I)
         parts = np.empty((len(shares), N, O), np.float32)
-        threads.run(stream, [(x.ravel(), w.ravel(), parts[k].ravel(), N, I, O, i0, i1) for k, (i0, i1) in enumerate(shares)])
+        threads.run(
+            stream, [(x.ravel(), w.ravel(), parts[k].ravel(), N, I, O, i0, i1) for k, (i0, i1) in enumerate(shares)]
+        )
         parts.sum(axis=0, out=y)
         y += bias
         if relu:
@@ -75,13 +77,16 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     dw = memory.empty((I, O))
     blocked = _blocked(x)
     threads.run(
-        weight_gradient, [(blocked, panels, dw.ravel(), N, I, O, i0, i1, _edge()) for i0, i1 in threads.shares(I, BLOCK)]
+        weight_gradient,
+        [(blocked, panels, dw.ravel(), N, I, O, i0, i1, _edge()) for i0, i1 in threads.shares(I, BLOCK)],
     )
     dx = None
     if input_grad:
         # dx' = w dy': w is read row by row, as it lies in memory.
         turned, padded = memory.empty(packed_size(O, N)), -(-N // PANEL) * PANEL
-        threads.run(pack_turned, [(dy.ravel(), n0 * O, O, O, n1 - n0, turned, n0 * O) for n0, n1 in threads.shares(N, PANEL)])
+        threads.run(
+            pack_turned, [(dy.ravel(), n0 * O, O, O, n1 - n0, turned, n0 * O) for n0, n1 in threads.shares(N, PANEL)]
+        )
         dx_turned = memory.empty((I, padded))
         threads.run(
             input_gradient,
@@ -127,7 +132,12 @@ def stream(x, w, y, N, I, O, i0, i1):  # type: ignore[no-untyped-def]
     y[:] = 0
     whole = i0 + (i1 - i0) // 4 * 4
     for i in range(i0, whole, 4):
-        w0, w1, w2, w3 = w[i * O : (i + 1) * O], w[(i + 1) * O : (i + 2) * O], w[(i + 2) * O : (i + 3) * O], w[(i + 3) * O : (i + 4) * O]
+        w0, w1, w2, w3 = (
+            w[i * O : (i + 1) * O],
+            w[(i + 1) * O : (i + 2) * O],
+            w[(i + 2) * O : (i + 3) * O],
+            w[(i + 3) * O : (i + 4) * O],
+        )
         for n in range(N):
             x0, x1, x2, x3 = x[n * I + i], x[n * I + i + 1], x[n * I + i + 2], x[n * I + i + 3]
             row = y[n * O : (n + 1) * O]

@@ -7,7 +7,7 @@ import numpy as np
 from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
 from . import memory, threads
-from .arrays import floats, is_float32
+from .arrays import floats, has_kernel
 from .jit import compiled
 
 
@@ -16,7 +16,7 @@ def max_pool2d_forward(
 ) -> tuple[Any, Any]:
     """See the reference book."""
     (KH, KW), (SH, SW) = pair(kernel_size), pair(kernel_size if stride is None else stride)
-    if not is_float32(x) or ties != "first" or KH * KW > 256:
+    if not has_kernel(x) or ties != "first" or KH * KW > 256:
         y, saved = reference.max_pool2d_forward(x, kernel_size, stride, padding, ceil_mode, ties)
         return y, ("reference", saved)
     x = floats(x)
@@ -30,13 +30,16 @@ def max_pool2d_forward(
 
 
 def max_pool2d_backward(dy: Any, saved: Any) -> Any:
-    """See the reference book. A gather: each pixel asks the windows that hold it, and no two threads write one place."""
+    """See the reference book. A gather: each pixel asks the windows that hold it; no two threads write one place."""
     if saved[0] == "reference":
         return reference.max_pool2d_backward(dy, saved[1])
     _, shape, won, geometry = saved
     dx = memory.empty(shape)
     dy = floats(dy)
-    threads.run(_backward, [(*geometry, dy.ravel(), won.ravel(), dx.ravel(), r0, r1) for r0, r1 in threads.shares(shape[0] * shape[1])])
+    threads.run(
+        _backward,
+        [(*geometry, dy.ravel(), won.ravel(), dx.ravel(), r0, r1) for r0, r1 in threads.shares(shape[0] * shape[1])],
+    )
     return dx
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import reference
 from . import threads
-from .arrays import is_float32
+from .arrays import has_kernel
 from .jit import compiled
 
 
@@ -27,7 +27,7 @@ def sgd_2012_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, w
 
 
 def _plain(*arrays: Any) -> bool:
-    return is_float32(*arrays) and all(a.flags.c_contiguous and a.flags.writeable for a in arrays)
+    return has_kernel(*arrays) and all(a.flags.c_contiguous and a.flags.writeable for a in arrays)
 
 
 def _run(kernel: Any, w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay: float) -> None:

@@ -1,6 +1,6 @@
-"""Three instructions that Numba does not have: a register tile of a matrix product, a small linear map of vectors, a move.
+"""Three instructions that Numba does not have.
 
-Both are emitted as LLVM vector code, so that the compiler keeps the right values in registers on
+They are emitted as LLVM vector code, so that the compiler keeps the right values in registers on
 every kind of CPU. Everything else in this book is ordinary Numba.
 
     tile(rows, ...)      C[rows, PANEL] (+)= A[rows, K] B[K, PANEL]: all of C stays in registers while k runs
@@ -45,7 +45,9 @@ def tile(rows: int, transposed: bool = False) -> Any:
     """
 
     @intrinsic
-    def instruction(typing: Any, a: Any, a0: Any, lda: Any, b: Any, b0: Any, ldb: Any, c: Any, c0: Any, ldc: Any, K: Any, add: Any) -> Any:  # fmt: skip
+    def instruction(
+        typing: Any, a: Any, a0: Any, lda: Any, b: Any, b0: Any, ldb: Any, c: Any, c0: Any, ldc: Any, K: Any, add: Any
+    ) -> Any:
         i = types.intp
         return types.void(a, i, i, b, i, i, c, i, i, i, types.boolean), emit
 
@@ -161,7 +163,10 @@ def _apply(builder: ir.IRBuilder, matrix: list[list[Fraction]], entries: list[An
             results[p] = _dot(builder, row, entries)
         else:
             same = [a if a == b else Fraction(0) for a, b in zip(row, matrix[twin], strict=True)]
-            even, odd = _dot(builder, same, entries), _dot(builder, [a - s for a, s in zip(row, same, strict=True)], entries)
+            even, odd = (
+                _dot(builder, same, entries),
+                _dot(builder, [a - s for a, s in zip(row, same, strict=True)], entries),
+            )
             results[p], results[twin] = builder.fadd(even, odd), builder.fsub(even, odd)
     return [results[p] for p in range(len(matrix))]
 
@@ -170,7 +175,9 @@ def _mirrored(row: list[Fraction], other: list[Fraction]) -> bool:
     """Whether the rows agree in some entries and are opposite in the others, at least two of each."""
     agree = sum(a == b != 0 for a, b in zip(row, other, strict=True))
     oppose = sum(a == -b != 0 for a, b in zip(row, other, strict=True))
-    return agree >= 1 and oppose >= 1 and agree + oppose == sum(a != 0 or b != 0 for a, b in zip(row, other, strict=True))
+    return (
+        agree >= 1 and oppose >= 1 and agree + oppose == sum(a != 0 or b != 0 for a, b in zip(row, other, strict=True))
+    )
 
 
 def _dot(builder: ir.IRBuilder, row: list[Fraction], entries: list[Any]) -> Any:

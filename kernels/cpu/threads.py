@@ -7,6 +7,7 @@ level: no BLAS and no Numba parallel loop runs inside a task, so that nothing co
 import os
 import threading
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
@@ -63,7 +64,7 @@ def shares(total: int, multiple: int = 1) -> list[tuple[int, int]]:
     units = -(-total // multiple)
     parts = max(1, min(NUM_THREADS, units))
     cuts = [units * part // parts * multiple for part in range(parts)] + [total]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))
 
 
 def _start_helpers() -> SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]:
@@ -76,7 +77,9 @@ def _start_helpers() -> SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]]:
     return _work
 
 
-def _help(work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]], done: SimpleQueue[BaseException | None]) -> None:
+def _help(
+    work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]], done: SimpleQueue[BaseException | None]
+) -> None:
     while True:
         function, task = work.get()
         try:

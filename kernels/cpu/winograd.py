@@ -18,7 +18,7 @@ Sources: Winograd 1980; Lavin & Gray 2015 (Fast algorithms for convolutional neu
 """
 
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,7 +95,7 @@ class Plan(NamedTuple):
     C: int
     OH: int
     OW: int
-    O: int  # noqa: E741
+    O: int
     top: int  # padding
     left: int
     S: int
@@ -278,7 +278,7 @@ def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1):  # type: ignore[no
 
 @compiled
 def transform_filter(r, w, C, O, u, c0, c1):  # type: ignore[no-untyped-def]
-    """U = G g G' for input channels c0 ... c1 - 1: w (r, r, C, O) -> u (T*T, O/PANEL, C, PANEL), packed for multiply."""
+    """U = G g G' for input channels c0 ... c1 - 1: w (r, r, C, O) -> u (T*T, O/PANEL, C, PANEL), for multiply."""
     step = C * O
     for c in range(c0, c1):
         for o in range(0, O, LANES):
@@ -332,7 +332,7 @@ def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
 
 @compiled
 def products_turned(p, v, dm, du, tiles, q0, q1, add, panels, edge):  # type: ignore[no-untyped-def]
-    """dU (+)= V' dM. ``panels`` (block*O floats): where a panel of dM is read often enough, it is first laid together."""
+    """dU (+)= V' dM. ``panels`` (block*O floats) takes dM, laid together, where a panel of it is read often enough."""
     for q in range(q0, q1):
         source, first, panel, row = dm, q * p.m_step, PANEL, p.O
         if p.C > 8 * ROWS:
@@ -390,11 +390,12 @@ def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) ->
         return y
     team = [_Workspace(p, backward=False) for _ in range(threads.NUM_THREADS)]
     v, m = team[0].v, team[0].m
+    shares = list(zip(team, threads.shares(positions), strict=False))
     for t0, t1 in _blocks(p, 0, p.N):
-        threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in _pieces(p, team, t0, t1, p.C, p.S > 1)])
-        threads.run(products, [(p, v, u, m, t1 - t0, *q, s.edge) for s, q in zip(team, threads.shares(positions), strict=False)])
-        pieces = _pieces(p, team, t0, t1, p.O)
-        threads.run(collect_output, [(p, m, s.gradient, flat, b, relu, t0, *piece) for s, piece in pieces])
+        inputs, outputs = _pieces(p, team, t0, t1, p.C, p.S > 1), _pieces(p, team, t0, t1, p.O)
+        threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
+        threads.run(products, [(p, v, u, m, t1 - t0, *q, s.edge) for s, q in shares])
+        threads.run(collect_output, [(p, m, s.gradient, flat, b, relu, t0, *piece) for s, piece in outputs])
     return y
 
 
@@ -426,15 +427,16 @@ def backward(
         v, m = team[0].v, team[0].m
         shares = list(zip(team, threads.shares(positions), strict=False))
         for number, (t0, t1) in enumerate(_blocks(p, 0, p.N)):
-            pieces = enumerate(_pieces(p, team, t0, t1, p.O))
-            tasks = [(p, dy, mask, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in pieces]
+            outputs, inputs = _pieces(p, team, t0, t1, p.O), _pieces(p, team, t0, t1, p.C, p.S > 1)
+            tasks = [(p, dy, mask, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in enumerate(outputs)]
             threads.run(spread_gradient, tasks)
-            threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in _pieces(p, team, t0, t1, p.C, p.S > 1)])
-            threads.run(products_turned, [(p, v, m, du[0], t1 - t0, *q, number > 0, s.panels, s.edge) for s, q in shares])
+            threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
+            threads.run(
+                products_turned, [(p, v, m, du[0], t1 - t0, *q, number > 0, s.panels, s.edge) for s, q in shares]
+            )
             if input_grad:
                 threads.run(products_back, [(p, m, turned, v, t1 - t0, *q, s.edge) for s, q in shares])
-                pieces = _pieces(p, team, t0, t1, p.C)
-                threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in pieces])
+                threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in inputs])
 
     if _apart(p):
         threads.run(apart, [(part, n0, n1) for part, (n0, n1) in enumerate(threads.shares(p.N))])
@@ -451,7 +453,8 @@ def _apart(p: Plan) -> bool:
 
     Else all work on the same block, step by step, and U is read and dU written by one thread each: for few images.
     """
-    return p.N >= threads.NUM_THREADS and p.N * p.TH * p.TW > p.block
+    tiles = p.N * p.TH * p.TW
+    return p.N >= threads.NUM_THREADS and tiles > p.block
 
 
 def _blocks(p: Plan, n0: int, n1: int) -> list[tuple[int, int]]:
