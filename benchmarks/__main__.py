@@ -14,7 +14,7 @@ from .run import PARTS, Run, Settings
 from .worker import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": ("network", "startup")}
+QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": ("network",)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="contenders: " + ", ".join(entry.name for entry in ENTRIES),
     )
     parser.add_argument(
-        "--quick", action="store_true", help="batch 16, two short rounds, no layers: two minutes on two cores"
+        "--quick", action="store_true", help="batch 16, two short rounds, the network only: two minutes on two cores"
     )
     parser.add_argument("--contenders", type=_names, metavar="A,B", help="only these; see below")
     parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help="batch sizes (1,16,128)")
