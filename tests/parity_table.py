@@ -1,11 +1,15 @@
 """Print README's tables of what matches what: relative errors, measured here and now.
 
-    python tests/parity_table.py
+    python tests/parity_table.py [--write]
 
 The networks have 1000 classes and random weights. The other side computes in float64, as far as it can.
+With --write the tables also replace those in README.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import argparse
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +20,7 @@ from torchvision_import import import_torchvision
 
 from alexnet_np import gradcheck, layers, losses, models, weights
 
+README = Path(__file__).parents[1] / "README.md"
 HEADER = ("", "against", "dtype", "device", "output", "loss", "input gradient", "worst parameter gradient")
 
 Errors = dict[str, float]
@@ -23,11 +28,18 @@ Errors = dict[str, float]
 
 
 def main() -> None:
-    print_table(
-        HEADER, [row for rows in (torchvision(), keras(), grouped_convolution(), response_norm()) for row in rows]
-    )
-    print()
-    print_table(("gradient check of", "worst error by differences", "by complex steps"), gradient_checks())
+    parser = argparse.ArgumentParser(description="Print README's tables of what matches what.")
+    parser.add_argument("--write", action="store_true", help="put them into README.md")
+    write = parser.parse_args().write
+
+    measured = [row for rows in (torchvision(), keras(), grouped_convolution(), response_norm()) for row in rows]
+    parity = table(HEADER, measured)
+    checks = table(("gradient check of", "worst error by differences", "by complex steps"), gradient_checks())
+    text = f"{parity}\n\n{checks}"
+    print(text)
+    if write:
+        marked = r"(?<=<!-- parity:begin -->\n).*?(?=<!-- parity:end -->)"
+        README.write_text(re.sub(marked, f"{text}\n", README.read_text("utf-8"), flags=re.DOTALL), "utf-8")
 
 
 def torchvision() -> Iterator[Sequence[str]]:
@@ -109,11 +121,11 @@ def gradient_checks() -> Iterator[Sequence[str]]:
         yield op, *(f"{found[analytic]:.1e}" if analytic in found else "" for analytic in (False, True))
 
 
-def print_table(header: Sequence[str], cells: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> None:
-    print("|", " | ".join(header), "|")
-    print("|" + "---|" * len(header))
-    for row in cells:
-        print("|", " | ".join(row), "|", flush=True)
+def table(header: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    lines = [f"| {' | '.join(row)} |" for row in (header, *cells)]
+    lines.insert(1, "|" + "---|" * len(header))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
