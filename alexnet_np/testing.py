@@ -82,7 +82,7 @@ def kink_free_arrays(shape: tuple[int, ...], dtype: Any = "float64") -> st.Searc
 def conv_geometries(
     draw: st.DrawFn, channels: int = 1, max_kernel: int = 4, max_stride: int = 3, max_padding: int = 5
 ) -> ConvGeometry:
-    """Convolutions of up to 3 images and 3 groups. All channels are multiples of ``channels``, for kernels that need it.
+    """Convolutions of up to 3 images and 3 groups. Channels are multiples of ``channels``, where a kernel asks that.
 
     Kernel, stride and padding differ between the axes, padding between the ends of one, and may exceed the kernel.
     """
