@@ -190,6 +190,20 @@ def test_steps_are_relative_to_the_input(rng, size):
     )
 
 
+def test_steps_stay_in_the_domain(rng):
+    """A step of the usual size would take the logarithm of something negative."""
+    x = np.array([[1e-5, 1.0, 3.0]])
+    for options in ({}, {"every_entry": True}):
+        assert check_function(lambda x: (np.log(x), x), lambda dy, x: dy / x, (x,), **options).ok
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_gradients_and_values_of_zero(options):
+    layer = layers.Linear(4, 3, init="zeros").to("reference", "float64")
+    assert check(layer, (np.ones((2, 4)),), **options).ok
+    assert check(layer, (np.zeros((2, 4)),), **options).ok
+
+
 # ---- mistakes, and their names
 
 

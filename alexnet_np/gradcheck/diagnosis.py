@@ -83,11 +83,8 @@ class Suspicion:
 def _added(it: Suspicion) -> str:
     problem = it.claim.problem
     cleared = copies(problem.backward(problem.values, it.claim.dy, clear=True))[it.index]
-    return (
-        "the gradient is added to that of the backward before: it has to be written"
-        if it.fits(gradient=cleared)
-        else ""
-    )
+    added = it.fits(gradient=cleared)
+    return "the gradient is added to that of the backward before: it has to be written" if added else ""
 
 
 def _factor(it: Suspicion) -> str:

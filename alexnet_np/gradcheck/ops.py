@@ -31,8 +31,8 @@ NETWORK_METHODS: list[dict[str, Any]] = [{"tolerance": 1e-6}, {"complex_step": T
 NETWORKS: list[tuple[str, Callable[[int], Any], tuple[int, ...], float]] = [
     ("alexnet", lambda seed: models.alexnet(10, seed=seed), (2, 67, 70, 3), 1.0),
     ("alexnet_keras", lambda seed: models.alexnet_keras(10, seed=seed), (1, 227, 227, 3), 8.0),
-    ("alexnet_2012, paper", lambda seed: models.alexnet_2012("paper", 10, 0.5, seed, "torch"), (1, 224, 224, 3), 50.0),
-    ("alexnet_2012, code", lambda seed: models.alexnet_2012("code", 10, 0.5, seed, "torch"), (1, 224, 224, 3), 50.0),
+    ("alexnet_2012, paper", lambda seed: models.alexnet_2012("paper", 10, 0.5, seed, "keras"), (1, 224, 224, 3), 8.0),
+    ("alexnet_2012, code", lambda seed: models.alexnet_2012("code", 10, 0.5, seed, "keras"), (1, 224, 224, 3), 8.0),
 ]
 
 
