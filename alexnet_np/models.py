@@ -212,17 +212,16 @@ class AlexNet2012(Network):
     def __init__(self, variant: str, num_classes: int, dropout: float, seed: int, init: str) -> None:
         new = _Builder(seed, init)
         features = self._paper_features(new) if variant == "paper" else self._code_features(new)
-        inverted = variant == "paper"
         super().__init__(
             features=features,
             flatten=Flatten(),
             classifier=Sequential(
                 new.linear(256 * 6 * 6, 4096),
                 ReLU(inplace=True),
-                new.dropout(dropout, inverted=inverted),
+                new.dropout(dropout, inverted=False),  # section 4.2: outputs are halved at test time
                 new.linear(4096, 4096),
                 ReLU(inplace=True),
-                new.dropout(dropout, inverted=inverted),
+                new.dropout(dropout, inverted=False),
                 new.linear(4096, num_classes),
             ),
         )
