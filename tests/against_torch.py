@@ -13,7 +13,8 @@ def relative_error(actual: Any, expected: Any) -> float:
     )
     if actual.shape != expected.shape:
         return float("nan")
-    return float(torch.linalg.vector_norm(actual - expected) / torch.linalg.vector_norm(expected))
+    distance = float(torch.linalg.vector_norm(actual - expected))
+    return distance and distance / float(torch.linalg.vector_norm(expected))  # 0 where both are
 
 
 def nchw(images: np.ndarray) -> torch.Tensor:
