@@ -11,8 +11,6 @@ from . import im2col, memory, threads, winograd
 from .arrays import floats, has_kernel
 from .simd import LANES, PANEL
 
-ALGORITHMS = ("auto", "winograd", "im2col")
-
 # What transforming a filter and moving the result costs, in multiplications: it is worth it only for enough outputs.
 # Measured: AlexNet's 5x5 layer is quicker by Winograd from two images on, its 3x3 layers from about six.
 FILTER_COST = 16000

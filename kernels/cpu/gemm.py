@@ -13,6 +13,8 @@ or so) and a block of A in the second.
 
 from typing import Any
 
+import numpy as np
+
 from .elementwise import copy
 from .jit import compiled, inner
 from .simd import PANEL, ROWS, move, tile
@@ -93,6 +95,11 @@ def pack_turned(b: Any, b0: int, ldb: int, K: int, N: int, out: Any, out0: int) 
                 column = panel[k0 * PANEL + j :: PANEL]
                 for k in range(row.size):
                     column[k] = row[k]
+
+
+def edge_buffer() -> np.ndarray:
+    """The ``edge`` that multiply and multiply_turned take, one for each thread."""
+    return np.empty(ROWS * PANEL, np.float32)
 
 
 def packed_size(K: int, N: int) -> int:

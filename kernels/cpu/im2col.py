@@ -10,7 +10,7 @@ import numpy as np
 
 from . import memory, threads
 from .elementwise import add_bias, copy, copy_positive
-from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
+from .gemm import edge_buffer, multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
 from .simd import PANEL, ROWS
 
@@ -166,7 +166,7 @@ def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) ->
     threads.run(
         forward_pixels,
         [
-            (p, x.ravel(), *weights, b, relu, y.ravel(), r0, r1, strip, memory.empty(strip * K), _edge())
+            (p, x.ravel(), *weights, b, relu, y.ravel(), r0, r1, strip, memory.empty(strip * K), edge_buffer())
             for r0, r1 in threads.shares(pixels, ROWS)
         ],
     )
@@ -213,7 +213,7 @@ def backward(
                     c1,
                     strip,
                     *buffers,
-                    _edge(),
+                    edge_buffer(),
                 )
             )
     threads.run(backward_images, tasks)
@@ -236,7 +236,3 @@ def _turned(p: Plan, w: np.ndarray) -> np.ndarray:
 def _strip(K: int) -> int:
     """How many output pixels at a time."""
     return max(1, STRIP_BYTES // (4 * K * ROWS)) * ROWS
-
-
-def _edge() -> np.ndarray:
-    return np.empty(ROWS * PANEL, np.float32)

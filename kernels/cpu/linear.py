@@ -12,7 +12,7 @@ from .. import reference
 from . import memory, threads
 from .arrays import floats, has_kernel
 from .elementwise import add_bias, copy
-from .gemm import multiply, multiply_turned, pack, pack_turned, packed_size
+from .gemm import edge_buffer, multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
 from .simd import PANEL, ROWS
 
@@ -56,7 +56,20 @@ def _forward(x: Any, w: Any, b: Any | None, relu: bool) -> tuple[Any, Any]:
         threads.run(
             forward_columns,
             [
-                (blocked, w.ravel(), bias, relu, y.ravel(), N, I, O, o0, o1, memory.empty(BLOCK * COLUMNS), _edge())
+                (
+                    blocked,
+                    w.ravel(),
+                    bias,
+                    relu,
+                    y.ravel(),
+                    N,
+                    I,
+                    O,
+                    o0,
+                    o1,
+                    memory.empty(BLOCK * COLUMNS),
+                    edge_buffer(),
+                )
                 for o0, o1 in threads.shares(O, PANEL)
             ],
         )
@@ -70,7 +83,7 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     _, x, w, has_bias, y = saved
     dy = floats(dy)
     if y is not None:
-        dy, _ = np.where(y > 0, dy, np.float32(0)), None
+        dy = np.where(y > 0, dy, np.float32(0))
     (N, I), O = x.shape, w.shape[1]
     panels = memory.empty(packed_size(N, O))
     threads.run(pack, [(dy.ravel(), o0, O, N, o1 - o0, panels, o0 * N) for o0, o1 in threads.shares(O, PANEL)])
@@ -78,7 +91,7 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     blocked = _blocked(x)
     threads.run(
         weight_gradient,
-        [(blocked, panels, dw.ravel(), N, I, O, i0, i1, _edge()) for i0, i1 in threads.shares(I, BLOCK)],
+        [(blocked, panels, dw.ravel(), N, I, O, i0, i1, edge_buffer()) for i0, i1 in threads.shares(I, BLOCK)],
     )
     dx = None
     if input_grad:
@@ -90,7 +103,10 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
         dx_turned = memory.empty((I, padded))
         threads.run(
             input_gradient,
-            [(w.ravel(), turned, dx_turned.ravel(), padded, O, i0, i1, _edge()) for i0, i1 in threads.shares(I, ROWS)],
+            [
+                (w.ravel(), turned, dx_turned.ravel(), padded, O, i0, i1, edge_buffer())
+                for i0, i1 in threads.shares(I, ROWS)
+            ],
         )
         dx = memory.empty((N, I))
         dx[...] = dx_turned[:, :N].T
@@ -111,10 +127,6 @@ def _blocked(x: np.ndarray) -> np.ndarray:
     out = memory.empty(blocks * N * BLOCK)
     threads.run(block_rows, [(x.ravel(), N, I, out, b0, b1) for b0, b1 in threads.shares(blocks)])
     return out
-
-
-def _edge() -> np.ndarray:
-    return np.empty(ROWS * PANEL, np.float32)
 
 
 @compiled

@@ -24,7 +24,7 @@ import numpy as np
 
 from . import memory, threads
 from .elementwise import add, add_bias, copy_pixels, copy_positive
-from .gemm import multiply, multiply_turned, pack
+from .gemm import edge_buffer, multiply, multiply_turned, pack
 from .jit import compiled, inner
 from .simd import LANES, PANEL, ROWS, move, sandwich
 
@@ -368,7 +368,7 @@ class _Workspace:
         self.gradient = memory.zeros(p.TH * p.m * p.TW * p.m * p.O)
         self.dx_image = memory.empty(self.image.size if backward else 0)
         self.panels = memory.empty(p.block * p.O if backward else 0)
-        self.edge = memory.empty(ROWS * PANEL)
+        self.edge = edge_buffer()
 
 
 def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) -> np.ndarray:
@@ -478,10 +478,6 @@ def _pieces(
     else:
         pieces = [(t0, t1, c0, c1) for c0, c1 in threads.shares(channels, LANES)]
     return list(zip(team, pieces, strict=False))
-
-
-def _edge() -> np.ndarray:
-    return np.empty(ROWS * PANEL, np.float32)
 
 
 def _filters(p: Plan, w: np.ndarray) -> np.ndarray:
