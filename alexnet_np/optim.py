@@ -1,5 +1,6 @@
 """SGD and its learning rate schedules: kernels/reference/sgd.py has the sums."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import cos, pi
@@ -11,12 +12,13 @@ from .layers.base import Parameter
 
 @dataclass
 class Group:
-    """Parameters that share a learning rate, momentum and weight decay."""
+    """Parameters that share a learning rate, momentum and weight decay; schedules change ``lr`` where ``scheduled``."""
 
     parameters: list[Parameter]
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
+    scheduled: bool = True
 
 
 class SGD:
@@ -77,32 +79,50 @@ class SGD:
         return self.groups[0].lr
 
 
-def recipe_2012(parameters: Iterable[Parameter]) -> SGD:
-    """The optimiser of the 2012 code: weights at 0.01 with decay 0.0005, biases at 0.02 with none; rule "2012".
+def without_bias_decay(
+    parameters: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> SGD:
+    """An optimiser that lets only weights decay: a bias needs no small values to keep a function smooth."""
+    kernels, biases = _kernels_and_biases(parameters)
+    return SGD([Group(kernels, lr, momentum, weight_decay), Group(biases, lr, momentum, 0.0)])
 
-    Its schedule is StepLR by hand: the weights' rate was divided by 10 at epochs 25, 51 and 79 of 90, the
-    biases' rate never.
+
+def recipe_2012(
+    parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.9, weight_decay: float = 0.0005
+) -> SGD:
+    """The optimiser of the 2012 code: biases at twice the weights' rate and with no decay; rule "2012".
+
+    The weights' rate was divided by 10 at epochs 25, 51 and 79 of 90 (``MultiStepLR``), the biases' rate never.
     """
+    kernels, biases = _kernels_and_biases(parameters)
+    return SGD(
+        [Group(kernels, lr, momentum, weight_decay), Group(biases, 2 * lr, momentum, 0.0, scheduled=False)], rule="2012"
+    )
+
+
+def _kernels_and_biases(parameters: Iterable[Parameter]) -> tuple[list[Parameter], list[Parameter]]:
     parameters = list(parameters)
-    kernels = [p for p in parameters if p.data.ndim > 1]
-    biases = [p for p in parameters if p.data.ndim == 1]
-    return SGD([Group(kernels, 0.01, 0.9, 0.0005), Group(biases, 0.02, 0.9, 0.0)], rule="2012")
+    return [p for p in parameters if p.data.ndim > 1], [p for p in parameters if p.data.ndim == 1]
 
 
 class Schedule:
     """Sets the learning rates of an optimiser, from what they are when the schedule is made.
 
-    ``step()`` is called after each epoch, or after each batch where lengths are given in batches.
-    Subclasses say in ``factor`` what the initial rates are multiplied by.
+    ``step()`` is called after each epoch, or after each batch where lengths are given in batches. By itself
+    the rates are constant; subclasses say in ``scale`` what they are multiplied by. In the first ``warmup``
+    steps all is multiplied by 1/(w + 1), 2/(w + 1), ... as well. (Goyal et al. 2017, section 2.2.)
     """
 
-    def __init__(self, optimizer: SGD) -> None:
+    def __init__(self, optimizer: SGD, warmup: int = 0) -> None:
         self.optimizer = optimizer
+        self.warmup = integer(type(self).__name__, "warmup", warmup, least=0)
         self.initial = [group.lr for group in optimizer.groups]
         self.steps = 0
+        self.apply()
 
-    def factor(self, steps: int) -> float:
-        raise NotImplementedError
+    def scale(self, steps: int) -> float:
+        """What the rates are multiplied by after so many steps."""
+        return 1.0
 
     def step(self) -> None:
         self.steps += 1
@@ -110,67 +130,96 @@ class Schedule:
 
     def apply(self) -> None:
         """Set the rates for the steps taken so far."""
+        scale = min(1.0, (self.steps + 1) / (self.warmup + 1)) * self.scale(self.steps)
         for group, lr in zip(self.optimizer.groups, self.initial, strict=True):
-            group.lr = lr * self.factor(self.steps)
+            if group.scheduled:
+                group.lr = lr * scale
+
+    def state(self) -> dict[str, Any]:
+        """How far it has come, in numbers; ``load_state`` takes it back."""
+        return {"steps": self.steps}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name in self.state():
+            setattr(self, name, state[name])
+        self.apply()
 
 
 class StepLR(Schedule):
     """Multiplied by gamma every ``step_size`` steps."""
 
-    def __init__(self, optimizer: SGD, step_size: int, gamma: float = 0.1) -> None:
-        super().__init__(optimizer)
+    def __init__(self, optimizer: SGD, step_size: int, gamma: float = 0.1, warmup: int = 0) -> None:
         self.step_size = integer("StepLR", "step_size", step_size)
         self.gamma = number("StepLR", "gamma", gamma)
+        super().__init__(optimizer, warmup)
 
-    def factor(self, steps: int) -> float:
+    def scale(self, steps: int) -> float:
         return self.gamma ** (steps // self.step_size)
 
 
-class CosineLR(Schedule):
-    """Half a cosine from 1 to 0 over ``total`` steps, after ``warmup`` steps that rise linearly to 1.
+class MultiStepLR(Schedule):
+    """Multiplied by gamma at each of the ``milestones``, numbers of steps."""
 
-    With warmup w, step t < w has the factor (t + 1) / (w + 1). (Loshchilov & Hutter 2017, eq. 5; Goyal et al. 2017,
-    section 2.2.)
-    """
+    def __init__(self, optimizer: SGD, milestones: Sequence[int], gamma: float = 0.1, warmup: int = 0) -> None:
+        self.milestones = sorted(integer("MultiStepLR", "milestones", milestone) for milestone in milestones)
+        self.gamma = number("MultiStepLR", "gamma", gamma)
+        super().__init__(optimizer, warmup)
+
+    def scale(self, steps: int) -> float:
+        return self.gamma ** bisect_right(self.milestones, steps)
+
+
+class CosineLR(Schedule):
+    """Half a cosine from 1 to 0 over the steps from ``warmup`` to ``total``. (Loshchilov & Hutter 2017, eq. 5.)"""
 
     def __init__(self, optimizer: SGD, total: int, warmup: int = 0) -> None:
-        super().__init__(optimizer)
         self.total = integer("CosineLR", "total", total)
-        self.warmup = integer("CosineLR", "warmup", warmup, least=0)
-        if warmup >= total:
+        if integer("CosineLR", "warmup", warmup, least=0) >= total:
             raise ValueError(f"CosineLR: warmup: expected less than total ({total}), got {warmup}")
-        self.apply()
+        super().__init__(optimizer, warmup)
 
-    def factor(self, steps: int) -> float:
-        if steps < self.warmup:
-            return (steps + 1) / (self.warmup + 1)
-        done = min(1.0, (steps - self.warmup) / (self.total - self.warmup))
-        return (1 + cos(pi * done)) / 2
+    def scale(self, steps: int) -> float:
+        done = (steps - self.warmup) / (self.total - self.warmup)
+        return (1 + cos(pi * min(1.0, max(0.0, done)))) / 2
 
 
-class ReduceLROnPlateau:
-    """Multiplies the rates by ``factor`` when a figure has not fallen for more than ``patience`` steps.
+class ReduceLROnPlateau(Schedule):
+    """Multiplies the rates by ``factor`` when a figure has not fallen for more than ``patience`` epochs.
 
-    To fall means below (1 - threshold) times the best so far. ``step`` takes the figure, say the
-    validation loss. This is what was done by hand in 2012.
+    To fall means below (1 - threshold) times the best so far. ``step(figure)`` is called after each epoch
+    with, say, the validation error, and ``step()`` after each batch if there is a warm-up. This is what
+    was done by hand in 2012. (Krizhevsky et al. 2012, section 5.)
     """
 
-    def __init__(self, optimizer: SGD, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4) -> None:
+    def __init__(
+        self, optimizer: SGD, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4, warmup: int = 0
+    ) -> None:
         if not 0 <= factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor: expected 0 <= factor < 1, got {factor!r}")
-        self.optimizer = optimizer
         self.factor = factor
         self.patience = integer("ReduceLROnPlateau", "patience", patience, least=0)
         self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
         self.best = float("inf")
         self.bad_steps = 0
+        self.reductions = 0
+        super().__init__(optimizer, warmup)
 
-    def step(self, figure: float) -> None:
+    def scale(self, steps: int) -> float:
+        return self.factor**self.reductions
+
+    def step(self, figure: float | None = None) -> None:
+        if figure is None:
+            super().step()
+            return
         if figure < self.best * (1 - self.threshold):
             self.best, self.bad_steps = figure, 0
         else:
             self.bad_steps += 1
         if self.bad_steps > self.patience:
             self.bad_steps = 0
-            for group in self.optimizer.groups:
-                group.lr *= self.factor
+            self.reductions += 1
+        self.apply()
+
+    def state(self) -> dict[str, Any]:
+        figures = ("best", "bad_steps", "reductions")
+        return super().state() | {name: getattr(self, name) for name in figures}
