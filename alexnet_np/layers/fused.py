@@ -1,4 +1,4 @@
-"""A Conv2d or Linear and the ReLU behind it as one call of the kernels, where the engine gains by it."""
+"""A Conv2d or Linear and what follows it as one call of the kernels, where the engine gains by it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,42 +7,49 @@ from .activation import ReLU
 from .base import Layer
 from .conv2d import Conv2d
 from .linear import Linear
+from .pool import MaxPool2d
 
 
-class WithReLU:
-    """Does what ``layer`` and a ReLU after it do. What backward needs, and the gradients, stay with the layer."""
+class Fused:
+    """Does what ``layer``, a ReLU and perhaps a pooling do, one after the other.
 
-    def __init__(self, layer: Conv2d | Linear) -> None:
+    What backward needs, and the gradients, stay with the layer.
+    """
+
+    def __init__(self, layer: Conv2d | Linear, pool: MaxPool2d | None = None) -> None:
         self.layer = layer
+        self.pool = pool
+        self.kernel = f"{layer.kernel}_relu" if pool is None else f"{layer.kernel}_relu_max_pool2d"
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self.layer._check_input(x)
-        forward = getattr(self.layer.kernels, f"{self.layer.kernel}_relu_forward")
-        return self.layer._keep(*forward(x, *self.layer._arguments()))
+        forward = getattr(self.layer.kernels, f"{self.kernel}_forward")
+        pool = () if self.pool is None else (self.pool._arguments(),)
+        return self.layer._keep(*forward(x, *self.layer._arguments(), *pool))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        backward = getattr(self.layer.kernels, f"{self.layer.kernel}_relu_backward")
+        backward = getattr(self.layer.kernels, f"{self.kernel}_backward")
         return self.layer._write_grads(accumulate, *backward(dy, self.layer._recall(dy), input_grad))
 
     def forget(self) -> None:
         self.layer.forget()
 
 
-def fused(layers: Iterable[Layer]) -> list[Layer | WithReLU]:
+def fused(layers: Iterable[Layer]) -> list[Layer | Fused]:
     """The layers, with every Conv2d or Linear before a ReLU(inplace=True) taken together with it.
 
-    ``inplace`` says that nobody looks at what is between them. The reference book stays layer by layer.
+    ``inplace`` says that nobody looks at what is between them. A MaxPool2d behind a Conv2d so taken joins them. The
+    reference book stays layer by layer.
     """
-    steps: list[Layer | WithReLU] = []
+    steps: list[Layer | Fused] = []
     for layer in layers:
         before = steps[-1] if steps else None
-        if (
-            isinstance(layer, ReLU)
-            and layer.inplace
-            and isinstance(before, Conv2d | Linear)
-            and layer.backend.device != "reference"
-        ):
-            steps[-1] = WithReLU(before)
+        if layer.backend.device == "reference":
+            steps.append(layer)
+        elif isinstance(layer, ReLU) and layer.inplace and isinstance(before, Conv2d | Linear):
+            steps[-1] = Fused(before)
+        elif isinstance(layer, MaxPool2d) and isinstance(before, Fused) and before.kernel == "conv2d_relu":
+            steps[-1] = Fused(before.layer, layer)
         else:
             steps.append(layer)
     return steps

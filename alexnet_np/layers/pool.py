@@ -39,12 +39,14 @@ class MaxPool2d(Layer):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         self._check_input(x)
-        return self._keep(
-            *self.kernels.max_pool2d_forward(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.ties)
-        )
+        return self._keep(*self.kernels.max_pool2d_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
         return self.kernels.max_pool2d_backward(dy, self._recall(dy))
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the kernel takes behind x."""
+        return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.ties
 
     def output_shape(self, shape: Shape) -> Shape:
         self._check_shape(shape, ("N", "H", "W", "C"))

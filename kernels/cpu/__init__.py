@@ -12,6 +12,8 @@ from .conv import (
     conv2d_forward,
     conv2d_relu_backward,
     conv2d_relu_forward,
+    conv2d_relu_max_pool2d_backward,
+    conv2d_relu_max_pool2d_forward,
     with_algorithm as with_algorithm,
 )
 from .dropout import dropout_backward, dropout_forward
@@ -32,6 +34,8 @@ __all__ = [
     "conv2d_forward",
     "conv2d_relu_backward",
     "conv2d_relu_forward",
+    "conv2d_relu_max_pool2d_backward",
+    "conv2d_relu_max_pool2d_forward",
     "dropout_backward",
     "dropout_forward",
     "linear_backward",

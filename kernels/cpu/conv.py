@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
-from . import im2col, memory, threads, winograd
+from . import im2col, memory, pool as max_pool, threads, winograd
 from .arrays import floats, has_kernel
 from .simd import LANES, PANEL
 
@@ -50,17 +50,21 @@ def conv2d_relu_forward(
     return _forward("auto", True, x, w, b, stride, padding, groups)
 
 
+def conv2d_relu_max_pool2d_forward(
+    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1, pool: tuple[Any, ...] = (2,)
+) -> tuple[Any, Any]:
+    """See the reference book. By Winograd an image is pooled while it is in the cache."""
+    return _pooled_forward("auto", x, w, b, stride, padding, groups, pool)
+
+
 def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
     """See the reference book. The algorithm is forward's."""
     if saved[0] == "reference":
         return reference.conv2d_backward(dy, saved[1], input_grad)
     algorithm, x, w, has_bias, y, stride, padding, groups = saved
     dy = floats(dy)
-    # A folded image has no way back: only the first layer of a network is folded, and it wants no dx.
-    if algorithm == "winograd" and not (input_grad and pair(stride) != (1, 1)):
-        p, folded = _winograd_plan(x, w, stride, padding)
-        dx, dw, db = winograd.backward(p, x, folded, dy, y, input_grad)
-        dw = _unfold_filter(dw, w.shape, pair(stride)[0])
+    if algorithm == "winograd" and _has_way_back(stride, input_grad):
+        dx, dw, db = _winograd_backward(x, w, stride, padding, dy, y, input_grad)
     else:
         dx, dw, db = im2col.backward(_im2col_plan(x, w, stride, padding, groups), x, w, dy, y, input_grad)
     return dx, dw, db if has_bias else None
@@ -71,6 +75,21 @@ def conv2d_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[
     if saved[0] == "reference":
         return reference.conv2d_relu_backward(dy, saved[1], input_grad)
     return conv2d_backward(dy, saved, input_grad)
+
+
+def conv2d_relu_max_pool2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
+    """See the reference book."""
+    if saved[0] == "apart":
+        _, conv_saved, pool_saved = saved
+        return conv2d_relu_backward(max_pool.max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
+    _, x, w, has_bias, windows, winners, stride, padding = saved
+    dy = floats(dy)
+    if _has_way_back(stride, input_grad):
+        dx, dw, db = _winograd_backward(x, w, stride, padding, dy, None, input_grad, windows, winners)
+    else:
+        dy = max_pool.max_pool2d_backward(dy, (windows, winners))
+        dx, dw, db = im2col.backward(_im2col_plan(x, w, stride, padding, 1), x, w, dy, None, input_grad)
+    return dx, dw, db if has_bias else None
 
 
 def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
@@ -87,7 +106,18 @@ def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
     ) -> tuple[Any, Any]:
         return _forward(forced(x.shape, w.shape, stride, padding, groups), True, x, w, b, stride, padding, groups)
 
-    return {"conv2d_algorithm": forced, "conv2d_forward": forward, "conv2d_relu_forward": relu_forward}
+    def pooled_forward(
+        x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1, pool: tuple[Any, ...] = (2,)
+    ) -> tuple[Any, Any]:
+        chosen = forced(x.shape, w.shape, stride, padding, groups)
+        return _pooled_forward(chosen, x, w, b, stride, padding, groups, pool)
+
+    return {
+        "conv2d_algorithm": forced,
+        "conv2d_forward": forward,
+        "conv2d_relu_forward": relu_forward,
+        "conv2d_relu_max_pool2d_forward": pooled_forward,
+    }
 
 
 def _forward(
@@ -98,15 +128,49 @@ def _forward(
         y, saved = function(x, w, b, stride, padding, groups)
         return y, ("reference", saved)
     x, w = floats(x), floats(w)
-    bias = np.zeros(w.shape[3], np.float32) if b is None else floats(b)
+    bias = _bias(w, b)
     if algorithm == "auto":
         algorithm = conv2d_algorithm(x.shape, w.shape, stride, padding, groups)
     if algorithm == "winograd":
         p, folded = _winograd_plan(x, w, stride, padding)
-        y = winograd.forward(p, x, folded, bias, relu)
+        y, _ = winograd.forward(p, x, folded, bias, relu)
     else:
         y = im2col.forward(_im2col_plan(x, w, stride, padding, groups), x, w, bias, relu)
     return y, (algorithm, x, w, b is not None, y if relu else None, stride, padding, groups)
+
+
+def _pooled_forward(
+    algorithm: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int, pool: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    if algorithm == "auto":
+        algorithm = conv2d_algorithm(x.shape, w.shape, stride, padding, groups)
+    _, OH, OW, O = _output_shape(x.shape, w.shape, stride, padding)
+    windows = max_pool.plan(OH, OW, O, *pool)
+    if algorithm != "winograd" or windows is None or windows.KH * windows.KW == 1 or not has_kernel(x, w, b):
+        y, conv_saved = _forward(algorithm, True, x, w, b, stride, padding, groups)
+        y, pool_saved = max_pool.max_pool2d_forward(y, *pool)
+        return y, ("apart", conv_saved, pool_saved)
+    x, w = floats(x), floats(w)
+    p, folded = _winograd_plan(x, w, stride, padding)
+    y, winners = winograd.forward(p, x, folded, _bias(w, b), True, windows)
+    return y, ("winograd", x, w, b is not None, windows, winners, stride, padding)
+
+
+def _winograd_backward(
+    x: Any, w: Any, stride: Any, padding: Any, dy: Any, y: Any, input_grad: bool, *pooling: Any
+) -> tuple[Any, Any, Any]:
+    p, folded = _winograd_plan(x, w, stride, padding)
+    dx, dw, db = winograd.backward(p, x, folded, dy, y, input_grad, *pooling)
+    return dx, _unfold_filter(dw, w.shape, pair(stride)[0]), db
+
+
+def _has_way_back(stride: Any, input_grad: bool) -> bool:
+    """A folded image has none: only the first layer of a network is folded, and it wants no dx."""
+    return pair(stride) == (1, 1) or not input_grad
+
+
+def _bias(w: Any, b: Any | None) -> Any:
+    return np.zeros(w.shape[3], np.float32) if b is None else floats(b)
 
 
 def _winograd_takes(x_shape: Any, w_shape: Any, stride: Any, groups: int) -> bool:

@@ -1,6 +1,6 @@
 """Max-pooling on a CPU. One byte an output says which pixel of the window won."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,38 +8,65 @@ from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
 from . import memory, threads
 from .arrays import floats, has_kernel
-from .jit import compiled
+from .jit import compiled, inner
+
+NOBODY = 255  # in place of the winner, where no gradient passes
+
+
+class Plan(NamedTuple):
+    """The geometry of one pooling: windows of KH x KW pixels on images (H, W, C)."""
+
+    H: int
+    W: int
+    C: int
+    KH: int
+    KW: int
+    SH: int
+    SW: int
+    top: int  # padding
+    left: int
+    OH: int
+    OW: int
+
+
+def plan(
+    H: int, W: int, C: int, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    ties: str = "first",
+) -> Plan | None:  # fmt: skip
+    """For max_pool2d_forward's arguments; None where this book has no kernel for them."""
+    (KH, KW), (SH, SW) = pair(kernel_size), pair(kernel_size if stride is None else stride)
+    if ties != "first" or KH * KW > NOBODY:
+        return None
+    (top, bottom), (left, right) = padding_pairs(padding)
+    OH, OW = output_size(H, KH, SH, (top, bottom), ceil_mode), output_size(W, KW, SW, (left, right), ceil_mode)
+    return Plan(H, W, C, KH, KW, SH, SW, top, left, OH, OW)
 
 
 def max_pool2d_forward(
     x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, ties: str = "first"
 ) -> tuple[Any, Any]:
     """See the reference book."""
-    (KH, KW), (SH, SW) = pair(kernel_size), pair(kernel_size if stride is None else stride)
-    if not has_kernel(x) or ties != "first" or KH * KW > 256:
+    N, H, W, C = x.shape
+    p = plan(H, W, C, kernel_size, stride, padding, ceil_mode, ties) if has_kernel(x) else None
+    if p is None:
         y, saved = reference.max_pool2d_forward(x, kernel_size, stride, padding, ceil_mode, ties)
         return y, ("reference", saved)
-    x = floats(x)
-    N, H, W, C = x.shape
-    vertical, horizontal = padding_pairs(padding)
-    OH, OW = output_size(H, KH, SH, vertical, ceil_mode), output_size(W, KW, SW, horizontal, ceil_mode)
-    y, won = memory.empty((N, OH, OW, C)), memory.empty((N, OH, OW, C), np.uint8)
-    geometry = (H, W, C, KH, KW, SH, SW, vertical[0], horizontal[0], OH, OW)
-    threads.run(_forward, [(*geometry, x.ravel(), y.ravel(), won.ravel(), r0, r1) for r0, r1 in threads.shares(N * OH)])
-    return y, ("cpu", x.shape, won, geometry)
+    shape = (N, p.OH, p.OW, C)
+    y, won = memory.empty(shape), memory.empty(shape, np.uint8)
+    x = floats(x).ravel()
+    threads.run(_forward, [(p, x, y.ravel(), won.ravel(), r0, r1) for r0, r1 in threads.shares(N * p.OH)])
+    return y, (p, won)
 
 
 def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     """See the reference book. A gather: each pixel asks the windows that hold it; no two threads write one place."""
     if saved[0] == "reference":
         return reference.max_pool2d_backward(dy, saved[1])
-    _, shape, won, geometry = saved
-    dx = memory.empty(shape)
-    dy = floats(dy)
-    threads.run(
-        _backward,
-        [(*geometry, dy.ravel(), won.ravel(), dx.ravel(), r0, r1) for r0, r1 in threads.shares(shape[0] * shape[1])],
-    )
+    p, won = saved
+    N = won.shape[0]
+    dx = memory.empty((N, p.H, p.W, p.C))
+    dy = floats(dy).ravel()
+    threads.run(_backward, [(p, dy, won.ravel(), dx.ravel(), r0, r1) for r0, r1 in threads.shares(N * p.H)])
     return dx
 
 
@@ -55,46 +82,63 @@ def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
     return dy if saved is None else reference.adaptive_avg_pool2d_backward(dy, saved)
 
 
+@inner
+def pool_row(p, x, x0, line, i, y, won, y0, c0, c1):  # type: ignore[no-untyped-def]
+    """Row i of the outputs of the image at x[x0], whose rows are ``line`` floats apart, to y and won from y0 on.
+
+    Channels c0 ... c1 - 1.
+    """
+    u0, u1 = max(0, p.top - i * p.SH), min(p.KH, p.H + p.top - i * p.SH)  # what of the window is inside the image
+    for j in range(p.OW):
+        v0, v1 = max(0, p.left - j * p.SW), min(p.KW, p.W + p.left - j * p.SW)
+        start = y0 + j * p.C
+        highest, place = y[start + c0 : start + c1], won[start + c0 : start + c1]
+        for u in range(u0, u1):
+            for v in range(v0, v1):
+                start = x0 + (i * p.SH + u - p.top) * line + (j * p.SW + v - p.left) * p.C
+                pixel, here = x[start + c0 : start + c1], np.uint8(u * p.KW + v)
+                if u == u0 and v == v0:
+                    for c in range(c1 - c0):
+                        highest[c] = pixel[c]
+                        place[c] = here
+                else:
+                    for c in range(c1 - c0):
+                        # The first NaN stays, as with argmax.
+                        better = (pixel[c] > highest[c]) | ((pixel[c] != pixel[c]) & (highest[c] == highest[c]))
+                        highest[c] = pixel[c] if better else highest[c]
+                        place[c] = here if better else place[c]
+
+
+@inner
+def gather_row(p, dy, won, n, h, dx, x0, c0, c1):  # type: ignore[no-untyped-def]
+    """Row h of the gradient of image n, to dx from x0 on, channels c0 ... c1 - 1."""
+    i0, i1 = max(0, (h + p.top - p.KH) // p.SH + 1), min(p.OH, (h + p.top) // p.SH + 1)
+    for w in range(p.W):
+        j0, j1 = max(0, (w + p.left - p.KW) // p.SW + 1), min(p.OW, (w + p.left) // p.SW + 1)
+        start = x0 + w * p.C
+        pixel = dx[start + c0 : start + c1]
+        pixel[:] = 0
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                here = np.uint8((h + p.top - i * p.SH) * p.KW + w + p.left - j * p.SW)
+                start = ((n * p.OH + i) * p.OW + j) * p.C
+                gradient, place = dy[start + c0 : start + c1], won[start + c0 : start + c1]
+                for c in range(c1 - c0):
+                    pixel[c] += gradient[c] if place[c] == here else np.float32(0)
+
+
 @compiled
-def _forward(H, W, C, KH, KW, SH, SW, top, left, OH, OW, x, y, won, r0, r1):  # type: ignore[no-untyped-def]
+def _forward(p, x, y, won, r0, r1):  # type: ignore[no-untyped-def]
     """Output rows r0 ... r1 - 1, counted over all images."""
     for r in range(r0, r1):
-        n, i = divmod(r, OH)
-        for j in range(OW):
-            start = (r * OW + j) * C
-            highest, place = y[start : start + C], won[start : start + C]
-            u0, v0 = max(0, top - i * SH), max(0, left - j * SW)  # the first pixel of the window inside the image
-            for u in range(u0, min(KH, H + top - i * SH)):
-                for v in range(v0, min(KW, W + left - j * SW)):
-                    start = ((n * H + i * SH + u - top) * W + j * SW + v - left) * C
-                    pixel, here = x[start : start + C], np.uint8(u * KW + v)
-                    if u == u0 and v == v0:
-                        for c in range(C):
-                            highest[c] = pixel[c]
-                            place[c] = here
-                    else:
-                        for c in range(C):
-                            # The first NaN stays, as with argmax.
-                            better = (pixel[c] > highest[c]) | ((pixel[c] != pixel[c]) & (highest[c] == highest[c]))
-                            highest[c] = pixel[c] if better else highest[c]
-                            place[c] = here if better else place[c]
+        n, i = divmod(r, p.OH)
+        line = p.W * p.C
+        pool_row(p, x, n * p.H * line, line, i, y, won, r * p.OW * p.C, 0, p.C)
 
 
 @compiled
-def _backward(H, W, C, KH, KW, SH, SW, top, left, OH, OW, dy, won, dx, r0, r1):  # type: ignore[no-untyped-def]
+def _backward(p, dy, won, dx, r0, r1):  # type: ignore[no-untyped-def]
     """Input rows r0 ... r1 - 1, counted over all images."""
     for r in range(r0, r1):
-        n, h = divmod(r, H)
-        i0, i1 = max(0, (h + top - KH) // SH + 1), min(OH, (h + top) // SH + 1)
-        for w in range(W):
-            j0, j1 = max(0, (w + left - KW) // SW + 1), min(OW, (w + left) // SW + 1)
-            start = (r * W + w) * C
-            pixel = dx[start : start + C]
-            pixel[:] = 0
-            for i in range(i0, i1):
-                for j in range(j0, j1):
-                    here = np.uint8((h + top - i * SH) * KW + w + left - j * SW)
-                    start = ((n * OH + i) * OW + j) * C
-                    gradient, place = dy[start : start + C], won[start : start + C]
-                    for c in range(C):
-                        pixel[c] += gradient[c] if place[c] == here else np.float32(0)
+        n, h = divmod(r, p.H)
+        gather_row(p, dy, won, n, h, dx, r * p.W * p.C, 0, p.C)

@@ -1,15 +1,17 @@
-"""Three instructions that Numba does not have.
+"""Four instructions that Numba does not have.
 
 They are emitted as LLVM vector code, so that the compiler keeps the right values in registers on
 every kind of CPU. Everything else in this book is ordinary Numba.
 
     tile(rows, ...)      C[rows, PANEL] (+)= A[rows, K] B[K, PANEL]: all of C stays in registers while k runs
     sandwich(M)          Y = M X M' for a small constant matrix M, where every entry of X is a vector
+    sandwich_relu(M)     Y = M X M' + bias, and the ReLU of that
     move                 PANEL floats from one place to another, without a loop
 
 Source of the tile: Goto & van de Geijn 2008 (Anatomy of high-performance matrix multiplication).
 """
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -111,7 +113,6 @@ def sandwich(matrix: list[list[Fraction]], accumulate: bool = False) -> Any:
     x and y are flat float32 arrays; X[i, j] is the LANES floats from x[x0 + i*x_row + j*x_column] on.
     ``accumulate`` adds to Y. The constants are folded into the code; zeros cost nothing.
     """
-    Q = len(matrix[0])
 
     @intrinsic
     def instruction(typing: Any, x: Any, x0: Any, xr: Any, xc: Any, y: Any, y0: Any, yr: Any, yc: Any) -> Any:
@@ -119,17 +120,36 @@ def sandwich(matrix: list[list[Fraction]], accumulate: bool = False) -> Any:
         return types.void(x, i, i, i, y, i, i, i), emit
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        X, Y = _pointer(context, builder, signature, args, 0), _pointer(context, builder, signature, args, 4)
-        columns = []  # columns[j][p] = (M X)[p, j]
-        for j in range(Q):
-            column = builder.gep(X, [builder.mul(args[3], _I64(j))])
-            entries = [_load(builder, builder.gep(column, [builder.mul(args[2], _I64(i))])) for i in range(Q)]
-            columns.append(_apply(builder, matrix, entries))
-        for p in range(len(matrix)):
-            row = builder.gep(Y, [builder.mul(args[6], _I64(p))])
-            for q, value in enumerate(_apply(builder, matrix, [column[p] for column in columns])):
-                entry = builder.gep(row, [builder.mul(args[7], _I64(q))])
-                _store(builder, builder.fadd(value, _load(builder, entry)) if accumulate else value, entry)
+        for entry, value in _sandwiched(context, builder, signature, args, matrix):
+            _store(builder, builder.fadd(value, _load(builder, entry)) if accumulate else value, entry)
+        return context.get_dummy_value()
+
+    return instruction
+
+
+def sandwich_relu(matrix: list[list[Fraction]]) -> Any:
+    """The instruction Y = M X M' + bias, and relu of that where ``relu``: the end of a layer, while Y is in registers.
+
+        f(x, x0, x_row, x_column, y, y0, y_row, y_column, bias, b0, relu)
+
+    The bias is LANES floats, the same for all entries of Y; see sandwich for the rest. NaN stays NaN.
+    """
+
+    @intrinsic
+    def instruction(
+        typing: Any, x: Any, x0: Any, xr: Any, xc: Any, y: Any, y0: Any, yr: Any, yc: Any, b: Any, b0: Any, relu: Any
+    ) -> Any:
+        i = types.intp
+        return types.void(x, i, i, i, y, i, i, i, b, i, types.boolean), emit
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        bias = _load(builder, _pointer(context, builder, signature, args, 8))
+        relu = builder.trunc(args[10], ir.IntType(1))
+        least = _splat(builder, builder.select(relu, ir.Constant(_F32, 0.0), ir.Constant(_F32, float("-inf"))))
+        for entry, value in _sandwiched(context, builder, signature, args, matrix):
+            total = builder.fadd(value, bias)
+            below = builder.fcmp_ordered("<=", total, least)
+            _store(builder, builder.select(below, least, total), entry)
         return context.get_dummy_value()
 
     return instruction
@@ -147,6 +167,23 @@ def move(typing: Any, source: Any, s0: Any, target: Any, t0: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp), emit
+
+
+def _sandwiched(
+    context: Any, builder: ir.IRBuilder, signature: Any, args: Any, matrix: list[list[Fraction]]
+) -> Iterator[tuple[Any, Any]]:
+    """Pointer and value of each entry of M X M'."""
+    Q = len(matrix[0])
+    X, Y = _pointer(context, builder, signature, args, 0), _pointer(context, builder, signature, args, 4)
+    columns = []  # columns[j][p] = (M X)[p, j]
+    for j in range(Q):
+        column = builder.gep(X, [builder.mul(args[3], _I64(j))])
+        entries = [_load(builder, builder.gep(column, [builder.mul(args[2], _I64(i))])) for i in range(Q)]
+        columns.append(_apply(builder, matrix, entries))
+    for p in range(len(matrix)):
+        row = builder.gep(Y, [builder.mul(args[6], _I64(p))])
+        for q, value in enumerate(_apply(builder, matrix, [column[p] for column in columns])):
+            yield builder.gep(row, [builder.mul(args[7], _I64(q))]), value
 
 
 def _apply(builder: ir.IRBuilder, matrix: list[list[Fraction]], entries: list[Any]) -> list[Any]:

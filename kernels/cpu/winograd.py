@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import memory, threads
-from .elementwise import add, add_bias, copy_pixels, copy_positive
+from . import memory, pool, threads
+from .elementwise import add, copy_pixels, copy_positive
 from .gemm import edge_buffer, multiply, multiply_turned, pack
 from .jit import compiled, inner
-from .simd import LANES, PANEL, ROWS, move, sandwich
+from .simd import LANES, PANEL, ROWS, move, sandwich, sandwich_relu
 
 Matrix = list[list[Fraction]]
 
@@ -72,7 +72,7 @@ _A5, _G5, _B5 = matrices(4, 5)
 OUTPUT_SIDE = {3: 5, 5: 4}
 
 _b3, _b5 = sandwich(_B3), sandwich(_B5)
-_a3, _a5 = sandwich(_A3), sandwich(_A5)
+_a3, _a5 = sandwich_relu(_A3), sandwich_relu(_A5)
 _g3, _g5 = sandwich(_G3), sandwich(_G5)
 _b3_back, _b5_back = sandwich(_transpose(_B3), accumulate=True), sandwich(_transpose(_B5), accumulate=True)
 _a3_back, _a5_back = sandwich(_transpose(_A3)), sandwich(_transpose(_A5))
@@ -158,8 +158,8 @@ def spread_input(p, x, image, tiles, base, t0, t1, c0, c1):  # type: ignore[no-u
 
 
 @compiled
-def spread_gradient(p, dy, y, relu, image, tiles, db, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
-    """dM[., t - base, o] = A dy A', and db += the sum of dy. Where ``relu``, dy counts only where y > 0.
+def spread_gradient(p, q, dy, y, won, relu, image, tiles, db, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+    """dM[., t - base, o] = A dy A', and db += the sum of dy. What of dy counts: see _load_gradient.
 
     ``image`` (TH*m, TW*m, O) is zero outside OH x OW.
     """
@@ -167,7 +167,7 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, base, t0, t1, o0, o1):  # 
     for t in range(t0, t1):
         n, ij = divmod(t, p.TH * p.TW)
         if ij == 0:
-            _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1)
+            _load_gradient(p, q, dy, y, won, relu, n, image, WP, db, o0, o1)
         i, j = divmod(ij, p.TW)
         source, target, step = (i * p.m * WP + j * p.m) * p.O, (t - base) * p.O, p.m_step
         for o in range(o0, o1, LANES):
@@ -178,8 +178,11 @@ def spread_gradient(p, dy, y, relu, image, tiles, db, base, t0, t1, o0, o1):  # 
 
 
 @compiled
-def collect_output(p, tiles, image, y, bias, relu, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
-    """y = A' M A, plus bias, and relu of it where ``relu``. ``image`` (TH*m, TW*m, O) holds one image's tiles."""
+def collect_output(p, q, tiles, image, y, won, bias, relu, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+    """y = A' M A, plus bias, and relu of it where ``relu``, and the largest of each window where q has windows.
+
+    ``image`` (TH*m, TW*m, O) holds one image's tiles.
+    """
     WP = p.TW * p.m
     per_image = p.TH * p.TW
     for t in range(t0, t1):
@@ -188,14 +191,18 @@ def collect_output(p, tiles, image, y, bias, relu, base, t0, t1, o0, o1):  # typ
         target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - base) * p.O, p.m_step
         for o in range(o0, o1, LANES):
             if p.r == 3:
-                _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
+                _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O, bias, o, relu)
             else:
-                _a5(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O)
+                _a5(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O, bias, o, relu)
         if ij == per_image - 1:
-            for row in range(p.OH):
-                for column in range(p.OW):
-                    inside, outside = (row * WP + column) * p.O, ((n * p.OH + row) * p.OW + column) * p.O
-                    add_bias(image[inside + o0 : inside + o1], bias[o0:o1], relu, y[outside + o0 : outside + o1])
+            for row in range(q.OH):
+                outside = (n * q.OH + row) * q.OW * p.O
+                if q.KH * q.KW == 1:
+                    copy_pixels(image, row * WP * p.O, y, outside, p.OW, p.O, o0, o1)
+                else:
+                    pool.pool_row(q, image, 0, WP * p.O, row, y, won, outside, o0, o1)
+                    if relu:
+                        _disown(y, won, outside, q.OW, p.O, o0, o1)
 
 
 @compiled
@@ -257,10 +264,22 @@ def _fold_image(p, x, n, image, WP):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _load_gradient(p, dy, y, relu, n, image, WP, db, o0, o1):  # type: ignore[no-untyped-def]
+def _disown(y, won, start, pixels, O, o0, o1):  # type: ignore[no-untyped-def]
+    """Where the largest pixel is not positive, the ReLU passes nothing back: nobody won."""
+    for first in range(start, start + pixels * O, O):
+        highest, place = y[first + o0 : first + o1], won[first + o0 : first + o1]
+        for o in range(o1 - o0):
+            place[o] = place[o] if highest[o] > 0 else np.uint8(pool.NOBODY)
+
+
+@inner
+def _load_gradient(p, q, dy, y, won, relu, n, image, WP, db, o0, o1):  # type: ignore[no-untyped-def]
+    """dy as it is; or, behind a ReLU, where y > 0; or, behind pooling, what each pixel won."""
     for row in range(p.OH):
         outside, inside = (n * p.OH + row) * p.OW * p.O, row * WP * p.O
-        if not relu:
+        if q.KH * q.KW > 1:
+            pool.gather_row(q, dy, won, n, row, image, inside, o0, o1)
+        elif not relu:
             copy_pixels(dy, outside, image, inside, p.OW, p.O, o0, o1)
         elif o1 - o0 == p.O:
             end = p.OW * p.O
@@ -371,11 +390,18 @@ class _Workspace:
         self.edge = edge_buffer()
 
 
-def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) -> np.ndarray:
-    """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,); relu(y) where ``relu``."""
+def forward(
+    p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool, windows: pool.Plan | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,); relu(y) where ``relu``; then the pooling's.
+
+    With it comes what the pooling's gradient needs (empty without one).
+    """
+    q = windows or _each_pixel(p)
     u = _filters(p, w.ravel())
-    y = memory.empty((p.N, p.OH, p.OW, p.O))
-    x, flat = x.ravel(), y.ravel()
+    shape = (p.N, q.OH, q.OW, p.O)
+    y, winners = memory.empty(shape), memory.empty(shape if windows else 0, np.uint8)
+    x, flat, won = x.ravel(), y.ravel(), winners.ravel()
     positions = p.T * p.T
 
     def apart(n0: int, n1: int) -> None:
@@ -383,26 +409,37 @@ def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) ->
         for t0, t1 in _blocks(p, n0, n1):
             spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
             products(p, s.v, u, s.m, t1 - t0, 0, positions, s.edge)
-            collect_output(p, s.m, s.gradient, flat, b, relu, t0, t0, t1, 0, p.O)
+            collect_output(p, q, s.m, s.gradient, flat, won, b, relu, t0, t0, t1, 0, p.O)
 
     if _apart(p):
         threads.run(apart, threads.shares(p.N))
-        return y
+        return y, winners
     team = [_Workspace(p, backward=False) for _ in range(threads.NUM_THREADS)]
     v, m = team[0].v, team[0].m
     shares = list(zip(team, threads.shares(positions), strict=False))
     for t0, t1 in _blocks(p, 0, p.N):
         inputs, outputs = _pieces(p, team, t0, t1, p.C, p.S > 1), _pieces(p, team, t0, t1, p.O)
         threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
-        threads.run(products, [(p, v, u, m, t1 - t0, *q, s.edge) for s, q in shares])
-        threads.run(collect_output, [(p, m, s.gradient, flat, b, relu, t0, *piece) for s, piece in outputs])
-    return y
+        threads.run(products, [(p, v, u, m, t1 - t0, *piece, s.edge) for s, piece in shares])
+        threads.run(collect_output, [(p, q, m, s.gradient, flat, won, b, relu, t0, *piece) for s, piece in outputs])
+    return y, winners
 
 
 def backward(
-    p: Plan, x: np.ndarray, w: np.ndarray, dy: np.ndarray, y: np.ndarray | None, input_grad: bool
+    p: Plan,
+    x: np.ndarray,
+    w: np.ndarray,
+    dy: np.ndarray,
+    y: np.ndarray | None,
+    input_grad: bool,
+    windows: pool.Plan | None = None,
+    winners: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """dx (N, H, W, C), dw (r, r, C, O), db (O,). Where y is given, forward ended in a ReLU that gave y."""
+    """dx (N, H, W, C), dw (r, r, C, O), db (O,).
+
+    Where y is given, forward ended in a ReLU that gave y; where ``windows``, in a pooling that gave ``winners``.
+    """
+    q, won = windows or _each_pixel(p), np.empty(0, np.uint8) if winners is None else winners.ravel()
     turned = _filters_turned(p, w.ravel()) if input_grad else memory.empty(0)
     dx = memory.empty((p.N, p.H, p.W, p.C)) if input_grad else memory.empty(0)
     db = np.zeros((threads.NUM_THREADS, p.O), np.float32)
@@ -415,7 +452,7 @@ def backward(
     def apart(part: int, n0: int, n1: int) -> None:
         s = _Workspace(p, backward=True)
         for number, (t0, t1) in enumerate(_blocks(p, n0, n1)):
-            spread_gradient(p, dy, mask, relu, s.gradient, s.m, db[part], t0, t0, t1, 0, p.O)
+            spread_gradient(p, q, dy, mask, won, relu, s.gradient, s.m, db[part], t0, t0, t1, 0, p.O)
             spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
             products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, number > 0, s.panels, s.edge)
             if input_grad:
@@ -428,14 +465,17 @@ def backward(
         shares = list(zip(team, threads.shares(positions), strict=False))
         for number, (t0, t1) in enumerate(_blocks(p, 0, p.N)):
             outputs, inputs = _pieces(p, team, t0, t1, p.O), _pieces(p, team, t0, t1, p.C, p.S > 1)
-            tasks = [(p, dy, mask, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in enumerate(outputs)]
+            tasks = [
+                (p, q, dy, mask, won, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in enumerate(outputs)
+            ]
             threads.run(spread_gradient, tasks)
             threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
             threads.run(
-                products_turned, [(p, v, m, du[0], t1 - t0, *q, number > 0, s.panels, s.edge) for s, q in shares]
+                products_turned,
+                [(p, v, m, du[0], t1 - t0, *piece, number > 0, s.panels, s.edge) for s, piece in shares],
             )
             if input_grad:
-                threads.run(products_back, [(p, m, turned, v, t1 - t0, *q, s.edge) for s, q in shares])
+                threads.run(products_back, [(p, m, turned, v, t1 - t0, *piece, s.edge) for s, piece in shares])
                 threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in inputs])
 
     if _apart(p):
@@ -446,6 +486,11 @@ def backward(
     tasks = [(p.r, parts, du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)]
     threads.run(collect_filter_gradient, tasks)
     return (dx if input_grad else None), dw, db.sum(axis=0)
+
+
+def _each_pixel(p: Plan) -> pool.Plan:
+    """No pooling: windows of one pixel."""
+    return pool.Plan(p.OH, p.OW, p.O, 1, 1, 1, 1, 0, 0, p.OH, p.OW)
 
 
 def _apart(p: Plan) -> bool:

@@ -6,7 +6,14 @@ Reading order: linear, activation, loss, sgd, then conv, pool, dropout, norm.
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
 from .conv import col2im, conv2d_algorithm, conv2d_backward, conv2d_forward, im2col
 from .dropout import dropout_backward, dropout_forward
-from .fused import conv2d_relu_backward, conv2d_relu_forward, linear_relu_backward, linear_relu_forward
+from .fused import (
+    conv2d_relu_backward,
+    conv2d_relu_forward,
+    conv2d_relu_max_pool2d_backward,
+    conv2d_relu_max_pool2d_forward,
+    linear_relu_backward,
+    linear_relu_forward,
+)
 from .geometry import output_size
 from .linear import linear_backward, linear_forward
 from .loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward
@@ -28,6 +35,8 @@ __all__ = [
     "conv2d_forward",
     "conv2d_relu_backward",
     "conv2d_relu_forward",
+    "conv2d_relu_max_pool2d_backward",
+    "conv2d_relu_max_pool2d_forward",
     "dropout_backward",
     "dropout_forward",
     "im2col",

@@ -1,10 +1,11 @@
-"""Pairs of operations that an engine computes in one pass. Here: one after the other."""
+"""Operations that an engine computes in one pass. Here: one after the other."""
 
 from typing import Any
 
 from .activation import relu_backward, relu_forward
 from .conv import conv2d_backward, conv2d_forward
 from .linear import linear_backward, linear_forward
+from .pool import max_pool2d_backward, max_pool2d_forward
 
 
 def conv2d_relu_forward(
@@ -20,6 +21,21 @@ def conv2d_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[
     """dx, dw, db as in conv2d_backward."""
     conv_saved, relu_saved = saved
     return conv2d_backward(relu_backward(dy, relu_saved), conv_saved, input_grad)
+
+
+def conv2d_relu_max_pool2d_forward(
+    x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1, pool: tuple[Any, ...] = (2,)
+) -> tuple[Any, Any]:
+    """max_pool2d(relu(conv2d(x))): shapes as theirs. ``pool``: what max_pool2d_forward takes behind x."""
+    y, conv_saved = conv2d_relu_forward(x, w, b, stride, padding, groups)
+    y, pool_saved = max_pool2d_forward(y, *pool)
+    return y, (conv_saved, pool_saved)
+
+
+def conv2d_relu_max_pool2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
+    """dx, dw, db as in conv2d_backward."""
+    conv_saved, pool_saved = saved
+    return conv2d_relu_backward(max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
 
 
 def linear_relu_forward(x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:

@@ -90,6 +90,17 @@ POOL = {
     "whole vectors": ((3, 13, 11, 64), 3, 2, 0, False),
 }
 
+# The name of a convolution, and what max_pool2d takes behind it.
+CONV_POOL = {
+    "pixels left over": (2,),
+    "padded beyond the kernel": ((3, 2), (2, 3), ((1, 0), (0, 1)), True),
+    "one pixel": (1, 1),
+    "11x11 by 4": (3, 2),
+    "5x5, padded unevenly, no bias": (3, 2, 1),
+    "3x3": (3, 2, 0, True),
+    "3x3, channels of no vector": (3, 2),
+}
+
 LRN = {
     "torch's alpha": ((2, 3, 2, 7), {"size": 5, "alpha": 0.7, "beta": 0.75, "k": 2.0}),
     "the paper's alpha": ((2, 2, 3, 8), {"size": 5, "alpha": 0.3, "k": 2.0, "divide_alpha": False}),
@@ -124,6 +135,12 @@ def _cases() -> dict[str, Case]:
         cases[f"conv2d: {name}"] = case
         if "padded" in name or name == "3x3":
             cases[f"conv2d_relu: {name}"] = replace(case, op="conv2d_relu")
+    for name, pool in CONV_POOL.items():
+        case = cases[f"conv2d: {name}"]
+        pooled = replace(case, op="conv2d_relu_max_pool2d", options=case.options | {"pool": pool})
+        cases[f"{pooled.op}: {name}"] = pooled
+        if name == "3x3":
+            cases[f"{pooled.op}: {name}, all ties"] = replace(pooled, options=case.options | {"pool": (*pool, "all")})
     for name, shapes in LINEAR.items():
         for op in ("linear", "linear_relu"):
             cases[f"{op}: {name}"] = Case(op, shapes)

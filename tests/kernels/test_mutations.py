@@ -14,6 +14,7 @@ import test_activation
 import test_conv
 import test_dropout
 import test_every_kernel
+import test_fused
 import test_geometry
 import test_loss
 import test_norm
@@ -36,6 +37,7 @@ lrn_loops = test_norm.test_the_formula_written_out
 largest = test_pool.test_the_largest_of_each_window
 torchs_ties = test_pool.test_torchs_values_ties_and_nan
 infinite_dy = test_pool.test_infinite_gradients_reach_the_winners_only
+one_by_one = test_fused.test_convolution_relu_and_pooling_are_what_they_are_one_by_one
 means = test_pool.test_the_mean_of_each_cell
 uniform = test_loss.test_equal_logits_cost_the_logarithm_of_their_number
 overflow = test_loss.test_large_logits
@@ -114,6 +116,9 @@ MUTANTS = {
     "fused": [
         ("relu_backward(dy, relu_saved), conv_saved", "dy, conv_saved", slopes),
         ("relu_saved), conv_saved, input_grad)", "relu_saved), conv_saved)", without_dx),
+        ("pool_saved), conv_saved, input_grad)", "pool_saved), conv_saved)", without_dx),
+        ("conv2d_relu_backward(max_pool2d_backward", "conv2d_backward(max_pool2d_backward", slopes),
+        ("max_pool2d_forward(y, *pool)", "max_pool2d_forward(y, pool[0])", one_by_one),
         ("return y, (conv_saved, relu_saved)", "return -y, (conv_saved, relu_saved)", slopes),
         ("relu_backward(dy, relu_saved), linear_saved", "dy, linear_saved", slopes),
         ("relu_saved), linear_saved, input_grad)", "relu_saved), linear_saved)", without_dx),
