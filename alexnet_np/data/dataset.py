@@ -1,7 +1,8 @@
 """Labelled pictures, in memory or on disk, and their split into a training and a test set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ class DataError(ValueError):
 
 
 class Dataset:
-    """Labelled pictures: ``classes``, names; ``labels``, (N,) int64 positions in them; ``image(i)``."""
+    """Labelled pictures: ``classes``, names; ``labels``, (N,) int64 positions in them; ``image(i)``.
+
+    A picture may turn out to be unreadable: ``image`` raises PictureError or OSError then.
+    """
 
     def __init__(self, classes: Sequence[str], labels: Any) -> None:
         self.classes = list(classes)
@@ -34,9 +38,24 @@ class Dataset:
         """One picture, (H, W, 3) uint8."""
         raise NotImplementedError
 
+    def where(self, index: int) -> str:
+        """What to call a picture in a message, such as its path."""
+        return f"picture {index}"
+
     def subset(self, indices: np.ndarray) -> "Dataset":
         """The pictures at these positions."""
         raise NotImplementedError
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """All positions in a random order, in which an epoch goes through them."""
+        return rng.permutation(len(self))
+
+    def reading(self, order: np.ndarray) -> Iterator[Callable[[], np.ndarray]]:
+        """For each position in turn, what gives its picture: to be called from any thread, once.
+
+        What has to be read in sequence is read by the iterator; what can be done side by side, by the call.
+        """
+        return (partial(self.image, int(index)) for index in order)
 
 
 class Arrays(Dataset):
@@ -66,10 +85,10 @@ class Files(Dataset):
         self.paths = list(paths)
 
     def image(self, index: int) -> np.ndarray:
-        try:
-            return read(self.paths[index])
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        return read(self.paths[index])
+
+    def where(self, index: int) -> str:
+        return str(self.paths[index])
 
     def subset(self, indices: np.ndarray) -> "Files":
         return Files([self.paths[i] for i in indices], self.labels[indices], self.classes)
@@ -77,18 +96,21 @@ class Files(Dataset):
 
 @dataclass(frozen=True)
 class Data:
-    """A training and a test set of the same classes. ``photographs``: or small figures, such as digits."""
+    """A training and a test set of the same classes.
+
+    ``photographs``: or figures, such as digits, that no camera has seen. ``size``: of the squares that a
+    network sees, in pixels, where no other is asked for.
+    """
 
     name: str
     train: Dataset
     test: Dataset
     photographs: bool
+    size: int
 
     def preparation(self, size: int | None = None) -> Preparation:
         """How these pictures are prepared, for a network that takes ``size`` pixels."""
-        if self.photographs:
-            return Preparation.photographs(size or 224)
-        return Preparation.figures(size or 64)
+        return (Preparation.photographs if self.photographs else Preparation.figures)(size or self.size)
 
 
 def split(dataset: Dataset, share: float = 0.2) -> tuple[Dataset, Dataset]:

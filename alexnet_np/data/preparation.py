@@ -1,22 +1,47 @@
-"""What happens to a picture before a network sees it."""
+"""What happens to a picture before a network sees it, in training and in the test."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 
-from .images import centre_crop, flip, random_crop, resize
+from . import augmentation
+from .images import centre_crop, flip, resize
 
 # The means and standard deviations of ImageNet's red, green and blue, as torchvision's weights expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+CROPS = ("random", "resized", "centre")
+AUGMENTATIONS = {
+    "none": {"crop": "centre", "mirror": False},
+    "crop": {"crop": "random"},
+    "paper": {"crop": "random", "colour_noise": 0.1},
+    "modern": {"crop": "resized", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+}
+
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resized, cut to a square, normalised; in training the square lies anywhere and may be mirrored.
+    """Resized, cut to a square, normalised; in training the square lies anywhere, mirrored and in other colours.
 
     ``size`` is the square's side and ``resize`` the shorter side of the picture that it is cut from, in
-    pixels; ``mirror`` says whether half of the training pictures are mirrored (a mirrored 2 is no 2).
+    pixels. In the test it is cut from the middle. What only training pictures go through, in this order:
+
+    crop                    "random": a square anywhere; "resized": a rectangle of a share ``scale`` of the
+                            picture, of width : height within ``ratio``, made a square; "centre": as in the test
+    mirror                  whether half of them are mirrored (a mirrored 2 is no 2)
+    brightness, contrast,   0.4 is a random factor of 0.6 to 1.4, 0 leaves it alone; in random order
+    saturation
+    hue                     0.1 is a turn of up to a tenth of the colour circle to either side
+    colour_noise            the paper's, 0.1 there, along ``principal_colours`` (3 rows of r, g, b, 0 to 255)
+
+    ``mean`` and ``std`` of each colour are on a scale from 0 to 1. ``mean_image`` is the path of a .npy file,
+    (resize, resize, 3) on a scale from 0 to 255: its centre is subtracted, pixel by pixel, in place of ``mean``,
+    as in 2012.
+
+    All values are plain: ``Preparation(**json.loads(json.dumps(asdict(preparation))))`` is the same again.
     """
 
     size: int
@@ -24,6 +49,35 @@ class Preparation:
     mirror: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop: str = "random"
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (0.75, 4 / 3)
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    colour_noise: float = 0.0
+    principal_colours: tuple[tuple[float, ...], ...] = augmentation.IMAGENET_COLOURS
+    mean_image: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # JSON and TOML know lists only
+            object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        if not 1 <= self.size <= self.resize:
+            raise ValueError(f"size: expected 1 to resize, {self.resize}, got {self.size}")
+        if self.crop not in CROPS:
+            raise ValueError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
+        if not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] <= 1):
+            raise ValueError(f"scale: expected two shares of a picture, the smaller first, got {self.scale}")
+        if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
+            raise ValueError(f"ratio: expected two numbers above 0, the smaller first, got {self.ratio}")
+        for name in ("brightness", "contrast", "saturation", "colour_noise"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected a number of at least 0, got {getattr(self, name)}")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue: expected 0 to 0.5, half of the colour circle, got {self.hue}")
+        if np.shape(self.principal_colours) != (3, 3):
+            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours}")
 
     @classmethod
     def photographs(cls, size: int = 224) -> Self:
@@ -35,19 +89,61 @@ class Preparation:
         """For small pictures of digits and the like: cut in the same proportion, brought to -1 ... 1."""
         return cls(size, round(size * 256 / 224), False, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
+    def augmented(self, name: str) -> Self:
+        """The same with what AUGMENTATIONS says under this name; what never is mirrored stays so."""
+        if name not in AUGMENTATIONS:
+            raise ValueError(f"augment: expected {', '.join(AUGMENTATIONS)}, got {name!r}")
+        return replace(self, **AUGMENTATIONS[name])
+
     def for_training(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(H, W, 3) -> (size, size, 3), uint8"""
-        image = random_crop(resize(image, self.resize), self.size, rng)
-        return flip(image) if self.mirror and rng.random() < 0.5 else image
+        """(H, W, 3) uint8 -> (size, size, 3), still 0 to 255; float32 where colours were changed, else uint8"""
+        if self.crop == "resized":
+            image = augmentation.random_resized_crop(image, self.size, self.scale, self.ratio, rng)
+        elif self.crop == "random":
+            image = augmentation.random_crop(resize(image, self.resize), self.size, rng)
+        else:
+            image = self.for_testing(image)
+        if self.mirror and rng.random() < 0.5:
+            image = flip(image)
+        if self.brightness or self.contrast or self.saturation or self.hue:
+            image = augmentation.colour_jitter(image, self.brightness, self.contrast, self.saturation, self.hue, rng)
+        if self.colour_noise:
+            image = augmentation.colour_noise(image, self.colour_noise, self.principal_colours, rng)
+        return image
 
     def for_testing(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> (size, size, 3), uint8"""
         return centre_crop(resize(image, self.resize), self.size)
 
+    def ten_crops(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) -> (10, size, size, 3), uint8: corners and centre of the square that is cut from, mirrored, too"""
+        return augmentation.ten_crop(centre_crop(resize(image, self.resize), self.resize), self.size)
+
     def normalise(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (..., 3) -> float32 (..., 3): (x/255 - mean) / std of each colour."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        """(..., 3), 0 to 255 -> float32 (..., 3): (x/255 - mean) / std of each colour; or less the mean image."""
+        std = np.array(self.std, np.float32)
+        if self.mean_image is None:
+            shift = np.array(self.mean, np.float32) / std  # (3,)
+        else:
+            shift = centre_crop(_mean_image(self.mean_image, self.resize), self.size) / (255 * std)  # (size, size, 3)
         normalised = images.astype(np.float32)
         normalised *= 1 / (255 * std)
-        normalised -= mean / std
+        normalised -= shift
         return normalised
+
+
+@lru_cache(maxsize=4)
+def _mean_image(path: str, side: int) -> np.ndarray:
+    try:
+        mean = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"mean_image: there is no file {path}") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
+    if mean.shape != (side, side, 3):
+        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {mean.shape}")
+    return mean.astype(np.float32)
+
+
+def _tuples(value: object) -> object:
+    return tuple(map(_tuples, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -27,7 +27,7 @@ def load(source: str | os.PathLike[str] = DIGITS) -> Data:
     Raises FileNotFoundError or DataError.
     """
     if source == DIGITS:
-        return Data(DIGITS, *split(_digits()), photographs=False)
+        return Data(DIGITS, *split(_digits()), photographs=False, size=64)
     folder = _existing_folder(source)
     idx_files = _idx_files(folder)
     train, test = _from_idx(folder, idx_files) if idx_files else _from_folders(folder)
@@ -35,7 +35,7 @@ def load(source: str | os.PathLike[str] = DIGITS) -> Data:
         raise DataError(f"{folder}: expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})")
     if test is None:
         train, test = split(train)
-    return Data(folder.resolve().name, train, test, photographs=not idx_files)
+    return Data(folder.resolve().name, train, test, photographs=not idx_files, size=64 if idx_files else 224)
 
 
 def load_test(source: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Dataset:
