@@ -1,0 +1,179 @@
+"""A GPU that is only pretended: as much of CuPy as a training step needs, on NumPy arrays, with streams to capture.
+
+What matters of a capture is kept: nothing is computed meanwhile; what was asked for is repeated on the same memory by
+each launch; whoever reads a number on the host during it fails, as with CUDA. The kernels are the reference book's.
+"""
+
+import operator
+import sys
+from contextlib import nullcontext
+from functools import partial
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+from alexnet_np import backend
+
+_tape = None  # of the capture that is under way: functions for each launch to call
+
+
+class ndarray(np.ndarray):  # noqa: N801
+    """Every operation goes through ``_do``."""
+
+    __module__ = "cupy"
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
+        return _do(getattr(ufunc, method), *inputs, out=out[0], **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return _do(function, *args, **kwargs)
+
+    def __getitem__(self, key):
+        return _do(operator.getitem, self, key)
+
+    def __setitem__(self, key, value):
+        _do(operator.setitem, self, key, value)
+
+    def copy(self):
+        return _do(np.array, self)
+
+    def astype(self, dtype):
+        return _do(np.array, self, dtype=dtype)
+
+    def argmax(self, axis, keepdims):
+        return _do(np.argmax, self, axis, keepdims=keepdims)
+
+    def fill(self, value):
+        _do(np.ndarray.fill, self, value)
+
+    def get(self):
+        return np.array(_read(self))
+
+    def __float__(self):
+        return float(_read(self))
+
+    def __int__(self):
+        return int(_read(self))
+
+    def __bool__(self):
+        return bool(_read(self))
+
+
+def _read(array):
+    if _tape is not None:
+        raise RuntimeError("the current stream is capturing, so synchronous API calls are disallowed")
+    return _plain(array)
+
+
+def _plain(x):
+    if isinstance(x, tuple | list):
+        return type(x)(map(_plain, x))
+    return x.view(np.ndarray) if isinstance(x, ndarray) else x
+
+
+def _do(function, *args, out=None, **kwargs):
+    """Call the function; during a capture, note that each launch will."""
+    args, kwargs = _plain(args), {name: _plain(value) for name, value in kwargs.items()}
+    in_place = out is not None or function in (operator.setitem, np.ndarray.fill, _now)
+    if out is not None:
+        kwargs["out"] = _plain(out)
+    if in_place:
+        if _tape is None:
+            function(*args, **kwargs)
+        else:
+            _tape.append(lambda: function(*args, **kwargs))
+        return out
+    with np.errstate(all="ignore"):
+        result = np.asarray(function(*args, **kwargs))  # during a capture this only tells shape and dtype
+    is_view = any(isinstance(arg, np.ndarray) and np.may_share_memory(arg, result) for arg in args)
+    if _tape is not None and not is_view:
+        _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
+        result.fill(99)
+    return result.view(ndarray)
+
+
+class Generator:
+    """Its state is on the device: each launch goes on with it."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def random(self, shape, dtype):
+        return _do(self.rng.random, shape, dtype=np.dtype(dtype).type)
+
+    def integers(self, high):
+        return self.rng.integers(high)
+
+
+class Graph:
+    launches = 0  # of all of them
+
+    def __init__(self, tape):
+        self.tape = tape
+
+    def launch(self):
+        Graph.launches += 1
+        with np.errstate(all="ignore"):
+            for repeat in self.tape:
+                repeat()
+
+
+class Stream(nullcontext):
+    def __init__(self, non_blocking):
+        super().__init__()
+
+    def begin_capture(self):
+        global _tape
+        _tape = []
+
+    def end_capture(self):
+        global _tape
+        tape, _tape = _tape, None
+        return Graph(tape)
+
+
+def _contiguous(array, dtype=None):
+    if isinstance(array, ndarray) and array.flags.c_contiguous and dtype in (None, array.dtype):
+        return array
+    return _do(np.array, array, dtype=dtype, order="C")
+
+
+def _cupy():
+    module = ModuleType("cupy")
+    vars(module).update(vars(np))
+    for function in (np.arange, np.full, np.zeros, np.zeros_like):
+        setattr(module, function.__name__, partial(_do, function))
+    module.empty = lambda shape, dtype: np.full(shape, 99, dtype).view(ndarray)
+    module.empty_like = lambda array: module.empty(array.shape, array.dtype)
+    module.ascontiguousarray = _contiguous
+    module.ndarray = ndarray
+    module.random = SimpleNamespace(Generator=Generator, default_rng=Generator)
+    pool = SimpleNamespace(malloc=None, free_all_blocks=lambda: None)
+    module.get_default_memory_pool = lambda: pool
+    module.cuda = SimpleNamespace(
+        Stream=Stream, MemoryPool=lambda: pool, using_allocator=lambda allocator: nullcontext()
+    )
+    return module
+
+
+def _now(rule, w, g, v, lr, *others):
+    if not np.isnan(lr):
+        rule(w, g, v, lr, *others)
+
+
+def _sgd(rule):
+    """The rule for a rate on the device: NaN changes nothing."""
+    return lambda w, g, v, lr, momentum, weight_decay: _do(_now, rule, w, g, v, lr, momentum, weight_decay)
+
+
+def pretend(monkeypatch):
+    """``net.to("gpu")`` works from now on."""
+    gpu = backend.Backend("gpu")
+    kernels = dict(vars(backend.get("reference").kernels))
+    kernels |= {name: _sgd(kernels[name]) for name in ("sgd_torch_inplace", "sgd_2012_inplace")}
+    vars(gpu).update(xp=_cupy(), kernels=SimpleNamespace(**kernels))
+    get, of = backend.get, backend.of
+    monkeypatch.setitem(sys.modules, "cupy", gpu.xp)
+    monkeypatch.setattr(backend, "get", lambda device, *args: gpu if device == "gpu" else get(device, *args))
+    monkeypatch.setattr(backend, "of", lambda array, *name: gpu if isinstance(array, ndarray) else of(array, *name))
+    monkeypatch.setattr(Graph, "launches", 0)

@@ -1,0 +1,261 @@
+"""The training step: eager on a CPU, eager and recorded on a GPU that is only pretended."""
+
+import numpy as np
+import pytest
+from pictures import small_network
+from pretended_gpu import Graph, pretend
+
+from alexnet_np import layers, losses, optim
+from alexnet_np.step import NotFiniteError, Step, dropout_states
+
+H, W = 67, 75
+
+
+def batches(number, N=6, seed=0):
+    rng = np.random.default_rng(seed)
+    return [(rng.standard_normal((N, H, W, 3), dtype=np.float32), rng.integers(3, size=N)) for _ in range(number)]
+
+
+def new(device="cpu", lr=0.05, dropout=0.0, rule="torch", **step):
+    """A step of a small network, which has the same weights each time."""
+    net = small_network(dropout=dropout).to(device)
+    return Step(net, optim.SGD(net.parameters(), lr, momentum=0.9, weight_decay=0.01, rule=rule), **step)
+
+
+def weights(step):
+    return {p.name: np.array(p.data) for p in step.net.parameters()}
+
+
+def assert_same(one, other, rtol=0.0):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=rtol, atol=rtol, err_msg=name)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    pretend(monkeypatch)
+
+
+def losses_of(step, given, change=lambda step, number: None):
+    """Train; the losses and the numbers of right answers."""
+    results = []
+    for number, (images, labels) in enumerate(given):
+        change(step, number)
+        loss, correct = step(images, labels)
+        results.append((loss, correct))
+    return [(float(loss), int(correct)) for loss, correct in results]  # read at the end: nothing may write over them
+
+
+# ---- on a CPU
+
+
+@pytest.mark.parametrize("device", ["reference", "cpu"])
+def test_a_step_is_forward_loss_backward_and_update(device):
+    [(images, labels)] = batches(1)
+    step, twin = new(device, dropout=0.5), new(device, dropout=0.5)  # of the same seed, so with the same masks
+    loss, correct = step(images, labels)
+
+    logits = twin.net.forward(images, training=True)
+    expected, dlogits = losses.softmax_cross_entropy(logits, labels)
+    twin.net.backward(dlogits)
+    twin.sgd.step()
+    assert (loss, correct) == (float(expected), losses.top_k_correct(logits, labels, 1).sum())
+    assert_same(weights(step), weights(twin))
+
+
+def test_right_answers_are_those_that_stand_alone():
+    step = new()
+    last = step.net.children["classifier"][4]
+    for number, bias in ((4, [0, 1, 2]), (0, [0, 2, 2]), (0, [0, 1, np.inf])):
+        for p, value in zip(last.parameters(), (0, bias), strict=True):
+            p.data[...] = value
+        images, labels = batches(1)[0][0], np.array([2, 1, 2, 2, 0, 2])
+        try:
+            assert step(images, labels)[1] == number
+        except NotFiniteError:
+            assert np.inf in bias
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (np.array([0, 1, 3]), "Step: labels: expected 0 to 2, got 3"),
+        (np.array([0, -1, 1]), "Step: labels: expected 0 to 2, got -1"),
+        (np.array([0, 1]), "Step: labels: expected 3 integers, got int64 of shape (2,)"),
+        (np.array([0.0, 1, 2]), "Step: labels: expected 3 integers, got float64 of shape (3,)"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_labels_are_looked_at_before_anything_is_computed(gpu, device, labels, sentence):
+    step = new(device)
+    before = weights(step)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011, the whole sentence is compared
+        step(batches(1, N=3)[0][0], labels)
+    assert str(caught.value) == sentence
+    assert_same(weights(step), before)
+
+
+def test_images_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="Network: expected images"):
+        new()(np.zeros((2, 9, 9, 3), np.float32), np.array([0, 1]))
+
+
+def test_on_a_cpu_nan_is_raised_before_the_update():
+    step = new(dropout=0.5)
+    [(images, labels)] = batches(1)
+    step(images, labels)
+    before, masks = weights(step), dropout_states(step.net)
+    velocities = {name: v.copy() for name, v in step.sgd.velocities.items()}
+    images = images.copy()
+    images[2, 3, 4, 1] = np.nan
+    with pytest.raises(NotFiniteError, match="in the images"):
+        step(images, labels)
+    assert_same(weights(step), before)
+    assert_same(step.sgd.velocities, velocities)
+    assert dropout_states(step.net) == masks
+
+
+# ---- on a GPU
+
+
+@pytest.mark.parametrize("rule", ["torch", "2012"])
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_gpu_takes_the_steps_of_the_reference_book(gpu, graph, rule):
+    given = batches(5)
+    step, expected = new("gpu", rule=rule, graph=graph), new("reference", rule=rule)
+    assert losses_of(step, given) == losses_of(expected, given)
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == (4 if graph else 0)  # the first prepares
+
+
+def test_each_batch_size_has_its_recording(gpu):
+    big, small = batches(3), batches(3, N=2, seed=1)
+    given = [batch for pair in zip(big, small, strict=True) for batch in pair]
+    step, expected = new("gpu"), new("reference")
+    assert losses_of(step, given) == losses_of(expected, given)
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == 4
+
+
+def test_gradients_are_those_of_the_step_that_came_last(gpu):
+    """And not of the one that was recorded last."""
+    step, expected = new("gpu"), new("reference")
+    for images, labels in [*batches(2), *batches(2, N=2, seed=1), *batches(1, seed=2)]:
+        step(images, labels)
+        expected(images, labels)
+        gradients = [{p.name: np.array(p.grad) for p in s.net.parameters()} for s in (step, expected)]
+        assert_same(*gradients)
+
+
+def test_rates_reach_the_recording(gpu):
+    def change(step, number):
+        step.sgd.groups[0].lr = [0.05, 0.04, 0.2, 0.0, 0.01][number]
+
+    given = batches(5)
+    step, expected = new("gpu"), new("reference")
+    losses_of(step, given, change)
+    losses_of(expected, given, change)
+    assert_same(weights(step), weights(expected), rtol=1e-6)  # on the device a rate is a float32
+    assert Graph.launches == 4
+    assert step.sgd.lr == 0.01  # a number, as it was
+
+
+def test_what_a_recording_cannot_follow_is_recorded_anew(gpu):
+    def change(step, number):
+        if number == 2:
+            step.sgd.groups[0].momentum = 0.5
+        if number == 4:
+            step.sgd.groups[0].weight_decay = 0.1
+        if number == 6:  # as a checkpoint does
+            step.sgd.velocities = {name: 2 * v for name, v in step.sgd.velocities.items()}
+        if number == 8:
+            step.sgd.velocities = {}
+        if number == 10:
+            device = step.net.device
+            step.net.to("reference").to(device)
+
+    given = batches(13)
+    step, expected = new("gpu"), new("reference")
+    assert losses_of(step, given, change) == losses_of(expected, given, change)
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == 7  # of 13: each change costs a step that prepares
+
+
+def test_weights_that_are_loaded_into_their_place_need_no_new_recording(gpu):
+    def change(step, number):
+        if number == 2:
+            step.net.load_state_dict({name: 0.5 * value for name, value in start.items()})
+
+    start = weights(new())
+    step, expected = new("gpu"), new("reference")
+    given = batches(4)
+    assert losses_of(step, given, change) == losses_of(expected, given, change)
+    assert Graph.launches == 3
+
+
+def test_each_replay_draws_new_masks(gpu):
+    step = new("gpu", lr=0.0, dropout=0.5)
+    found = losses_of(step, 6 * batches(1))
+    assert Graph.launches == 5
+    assert len(set(found)) == 6
+
+
+def test_another_probability_of_dropout_is_recorded(gpu):
+    step = new("gpu", lr=0.0, dropout=0.5)
+    losses_of(step, 3 * batches(1))
+    for _, layer in step.net.walk():
+        if isinstance(layer, layers.Dropout):
+            layer.p = 0.0
+    assert len(set(losses_of(step, 3 * batches(1)))) == 1
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("where", ["images", "weights"])
+def test_a_step_that_is_not_finite_is_skipped(gpu, graph, where):
+    """Unlike on a CPU nobody waits for it; the next step goes on from the weights before it."""
+    given = batches(5)
+    step, expected = new("gpu", graph=graph), new("reference")
+    losses_of(step, given[:3])
+    losses_of(expected, given[:3])
+    images, labels = given[3][0].copy(), given[3][1]
+    before = weights(step)
+    if where == "images":
+        images[1, 2, 3, 0] = np.inf
+        sentence = "NaN or infinity in the images"
+    else:
+        step.net.parameters()[0].data[...] = 3e38
+        before = weights(step)
+        sentence = r"first appears in the forward pass of features\.0, Conv2d\(3, 8\)"
+    loss, _ = step(images, labels)
+    assert np.isnan(float(loss))
+    assert_same(weights(step), before)
+    with pytest.raises(NotFiniteError, match=sentence):
+        step.raise_if_skipped(loss, images, labels)
+    step.net.load_state_dict(weights(expected))
+    assert losses_of(step, given[4:]) == losses_of(expected, given[4:])
+    assert_same(weights(step), weights(expected))
+
+
+def test_a_loss_that_is_finite_raises_nothing(gpu):
+    for device in ("gpu", "cpu"):
+        step, (images, labels) = new(device), batches(1)[0]
+        loss, _ = step(images, labels)
+        step.raise_if_skipped(loss, images, labels)
+
+
+def test_a_recording_that_fails_leaves_all_as_it_was(gpu, monkeypatch):
+    """Whoever reads a number in the middle of a step cannot be recorded."""
+    step, expected = new("gpu"), new("reference")
+    given = batches(3)
+    losses_of(step, given[:1])
+    losses_of(expected, given[:1])
+    pool = step.net.children["features"][3]
+    forward = pool.forward
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "forward", lambda x, training=False: forward(x + 0 * float(x.sum()), training))
+        with pytest.raises(RuntimeError, match="the current stream is capturing"):
+            step(*given[1])
+    assert step.sgd.lr == 0.05
+    assert losses_of(step, given[1:]) == losses_of(expected, given[1:])
+    assert_same(weights(step), weights(expected))
