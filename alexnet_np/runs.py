@@ -143,8 +143,9 @@ def open_trained(path: str | os.PathLike[str], model: str = "alexnet", variant: 
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     if not path.is_dir() and not (folder / SETTINGS).is_file():
-        net = build(model, variant, _num_classes(path), init="zeros")
-        weights.load(net, path)
+        arrays = weights.read(path)
+        net = build(model, variant, weights.num_classes(arrays, path), init="zeros")
+        weights.load_arrays(net, arrays)
         return Trained(net, Preparation.photographs(input_size(model) or 224), None, None)
     settings = Settings.read(folder)
     net = settings.build(init="zeros")
@@ -153,20 +154,3 @@ def open_trained(path: str | os.PathLike[str], model: str = "alexnet", variant: 
     else:
         weights.load(net, path / WEIGHTS if path.is_dir() else path)
     return Trained(net, settings.preparation, settings.classes, settings.data)
-
-
-def _num_classes(path: Path) -> int:
-    """How many classes a file of weights knows, without reading all of it."""
-    from safetensors import SafetensorError, safe_open
-
-    last_bias = "classifier.6.bias"  # in all three networks
-    if not path.is_file():
-        raise FileNotFoundError(f"weights: there is no file {path}")
-    try:
-        with safe_open(path, "numpy") as file:
-            names = file.keys()
-            if last_bias in names:
-                return file.get_slice(last_bias).get_shape()[0]
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} cannot be read as safetensors ({error})") from error
-    raise ValueError(f"weights: {path} holds no AlexNet: there is no {last_bias} in it")

@@ -11,7 +11,7 @@ from .fused import fused
 class Flatten(Layer):
     """(N, H, W, C) -> (N, H*W*C), in this order: channels run fastest, as in Keras.
 
-    torch flattens (C, H, W): weights of the Linear behind it are permuted on their way in (weights.py).
+    torch flattens (C, H, W): weights of the Linear behind it are permuted on their way in (weights/layouts.py).
     ``listed=False`` leaves the layer out of printouts, as where torch calls a function instead.
     """
 

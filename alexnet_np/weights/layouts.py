@@ -1,4 +1,4 @@
-"""Weights on disk and between frameworks: the border where layouts are converted.
+"""The same numbers in another framework's order.
 
                     here, Keras               torchvision, files
     convolution     (KH, KW, C/G, O)          (O, C/G, KH, KW)
@@ -6,23 +6,24 @@
     first linear    inputs in order H, W, C   inputs in order C, H, W
 
 The last line is the one that is silently wrong when forgotten: the network runs, and knows nothing.
+
+What takes values over has ``strict``. With ``strict=False`` a last layer for another number of classes keeps its own:
+for fine-tuning. All of them return the names of the parameters that were kept, with ``strict`` none.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import to_numpy
-from .files import written_whole
-from .layers.base import Parameter
+from ..backend import to_numpy
+from ..layers.base import Parameter
 
 if TYPE_CHECKING:
-    from .models import Network
+    from ..models import Network
 
 # The Keras Sequential's layers by the names that torchvision gives theirs: weights load across.
 TORCHVISION_NAMES = {
@@ -37,38 +38,7 @@ TORCHVISION_NAMES = {
 }
 
 
-def save(net: "Network", path: str | os.PathLike[str]) -> None:
-    """Write the weights as safetensors, with torchvision's names and layouts. The file appears whole or not at all.
-
-    Raises OSError where it cannot be written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
-    tensors = {name: np.ascontiguousarray(array) for name, array in to_torch(net).items()}
-    try:
-        with written_whole(path) as unfinished:
-            save_file(tensors, unfinished, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(f"weights: {path} cannot be written ({error})") from error
-
-
-def load(net: "Network", path: str | os.PathLike[str]) -> None:
-    """Read a safetensors file with torchvision's names and layouts into the network.
-
-    Raises FileNotFoundError, ValueError (not readable as safetensors, other shapes) or KeyError (other names);
-    the network is unchanged then.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"weights: there is no file {path}")
-    try:
-        state = load_file(path)
-    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy does not have
-        raise ValueError(f"weights: {path} cannot be read as safetensors ({error})") from error
-    load_torch(net, state)
+LAST_BIAS = "classifier.6.bias"  # torchvision's name in all networks here
 
 
 def to_torch(net: "Network") -> dict[str, np.ndarray]:
@@ -76,16 +46,19 @@ def to_torch(net: "Network") -> dict[str, np.ndarray]:
     return {torch_name(p): _to_torch_layout(to_numpy(p.data), shape) for p, shape in _with_images(net)}
 
 
-def load_torch(net: "Network", state: Mapping[str, Any]) -> None:
+def load_torch(net: "Network", state: Mapping[str, Any], strict: bool = True) -> list[str]:
     """Take over a state dict with torchvision's names and layouts (arrays or CPU tensors)."""
     parameters = {torch_name(p): (p, image) for p, image in _with_images(net)}
     _check_names(parameters, state)
-    _check_shapes({name: _torch_shape(p.data.shape) for name, (p, _) in parameters.items()}, state)
+    shapes = {name: _torch_shape(p.data.shape) for name, (p, _) in parameters.items()}
+    kept = _check_shapes(shapes, state, 0, strict)
     values = {}
     for name, (parameter, image) in parameters.items():
-        with _naming(name):
-            values[parameter.name] = _from_torch_layout(np.asarray(state[name]), image)
-    load_state(net, values)
+        if name not in kept:
+            with _naming(name):
+                values[parameter.name] = _from_torch_layout(np.asarray(state[name]), image)
+    _take(net, values)
+    return [parameters[name][0].name for name in kept]
 
 
 def to_keras(net: "Network") -> list[np.ndarray]:
@@ -93,25 +66,47 @@ def to_keras(net: "Network") -> list[np.ndarray]:
     return [to_numpy(parameter.data) for parameter in net.parameters()]
 
 
-def load_keras(net: "Network", arrays: Sequence[Any]) -> None:
+def load_keras(net: "Network", arrays: Sequence[Any], strict: bool = True) -> list[str]:
     """Take over the list that Keras's ``get_weights`` gives."""
     parameters = net.parameters()
     if len(arrays) != len(parameters):
         raise ValueError(f"weights: expected {len(parameters)} arrays, got {len(arrays)}")
-    load_state(net, {parameter.name: array for parameter, array in zip(parameters, arrays, strict=True)})
+    return load_state(net, {p.name: array for p, array in zip(parameters, arrays, strict=True)}, strict)
 
 
-def load_state(net: "Network", state: Mapping[str, Any]) -> None:
+def load_arrays(net: "Network", arrays: Mapping[str, Any] | Sequence[Any], strict: bool = True) -> list[str]:
+    """Take over what ``read`` gives: torchvision's by name, or Keras's in order."""
+    return load_torch(net, arrays, strict) if isinstance(arrays, Mapping) else load_keras(net, arrays, strict)
+
+
+def num_classes(arrays: Mapping[str, Any] | Sequence[Any], path: str | os.PathLike[str]) -> int:
+    """How many classes the weights know that ``read`` gave of this path. ValueError where they are not an AlexNet's."""
+    if isinstance(arrays, Mapping) and LAST_BIAS not in arrays:
+        raise ValueError(f"weights: {path} holds no AlexNet: there is no {LAST_BIAS} in it")
+    shape = np.shape(arrays[LAST_BIAS] if isinstance(arrays, Mapping) else arrays[-1])
+    if len(shape) != 1:
+        raise ValueError(f"weights: {path} holds no AlexNet: expected a bias at its end, got an array of shape {shape}")
+    return shape[0]
+
+
+def load_state(net: "Network", state: Mapping[str, Any], strict: bool = True) -> list[str]:
     """Take over name -> array in this project's layouts; everything is checked before anything is changed."""
-    parameters = {parameter.name: parameter for parameter in net.parameters()}
-    _check_names(parameters, state)
-    _check_shapes({name: parameter.data.shape for name, parameter in parameters.items()}, state)
-    values = {}
+    shapes = {parameter.name: parameter.data.shape for parameter in net.parameters()}
+    _check_names(shapes, state)
+    kept = _check_shapes(shapes, state, -1, strict)
+    _take(net, {name: state[name] for name in shapes if name not in kept})
+    return kept
+
+
+def _take(net: "Network", values: Mapping[str, Any]) -> None:
+    """Copy values of the right shapes into the parameters of these names: all or, where one is no numbers, none."""
+    parameters = {p.name: p for p in net.parameters() if p.name in values}
+    arrays = {}
     for name, parameter in parameters.items():
         with _naming(name):
-            values[name] = parameter.backend.asarray(state[name], parameter.data.dtype)
+            arrays[name] = parameter.backend.asarray(values[name], parameter.data.dtype)
     for name, parameter in parameters.items():
-        parameter.data[...] = values[name]
+        parameter.data[...] = arrays[name]
 
 
 def torch_name(parameter: Parameter) -> str:
@@ -174,13 +169,27 @@ def _check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:
         raise KeyError(f"state dict: {'; '.join(parts)}")
 
 
-def _check_shapes(expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Any]) -> None:
-    last_layer = list(expected)[-2:]
+def _check_shapes(
+    expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], classes_axis: int, strict: bool
+) -> list[str]:
+    """The names of the last layer where it has another number of classes, and may have. ValueError otherwise."""
+    last_layer = list(expected)[-1].rpartition(".")[0]
+    in_last = [name for name in expected if name.rpartition(".")[0] == last_layer]
+    kept = []
     for name, shape in expected.items():
         got = tuple(np.shape(state[name]))
-        if got != shape:
-            hint = " (another num_classes?)" if name in last_layer else ""
-            raise ValueError(f"state dict: {name}: expected shape {shape}, got {got}{hint}")
+        if got == shape:
+            continue
+        if (
+            not strict
+            and name in in_last
+            and np.delete(got, classes_axis).tolist() == np.delete(shape, classes_axis).tolist()
+        ):
+            kept = in_last
+            continue
+        hint = " (another num_classes?)" if name in in_last else ""
+        raise ValueError(f"state dict: {name}: expected shape {shape}, got {got}{hint}")
+    return kept
 
 
 @contextmanager

@@ -1,0 +1,24 @@
+"""Weights on disk and between frameworks: the border where layouts are converted.
+
+    weights.load(net, path)         safetensors, torch's .pth, Keras's .weights.h5, .keras and .h5, told by content
+    weights.save(net, path)         .safetensors, .weights.h5 or .keras, by the name's end
+    weights.export_onnx(net, path)  the network itself, for ONNX Runtime and others
+
+docs/weights.md says what loads where, and what a network expects of its images.
+"""
+
+from .files import load, read, save
+from .layouts import load_arrays, load_keras, load_state, load_torch, num_classes, to_keras, to_torch
+
+__all__ = [
+    "load",
+    "load_arrays",
+    "load_keras",
+    "load_state",
+    "load_torch",
+    "num_classes",
+    "read",
+    "save",
+    "to_keras",
+    "to_torch",
+]

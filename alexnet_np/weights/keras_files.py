@@ -1,0 +1,191 @@
+"""Keras's files, read and written without Keras or TensorFlow.
+
+    .weights.h5     HDF5: layers/NAME/vars/0, the kernel, and /1, the bias. NAME is a layer's class and which one of
+                    its class it is: conv2d, conv2d_1, ..., dense, dense_1, whatever the layer itself is called
+    .keras          a zip file: config.json describes the layers, model.weights.h5 is as above
+    .h5             Keras 2's: attributes list the layers and their weights. Only read
+
+HDF5 is taken apart by its own library, in C: a file from a stranger is better had as safetensors. What a file
+says of sizes is checked before memory is taken, and links that lead out of it are not followed.
+
+Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_format.py of Keras 3.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from ..layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+from .layouts import to_keras
+from .pth import member, members
+
+if TYPE_CHECKING:
+    from ..models import Network
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+WEIGHTS = "model.weights.h5"
+NAMES = {4: "conv2d", 2: "dense"}  # by the axes of the kernel
+INPUT_SHAPE = (227, 227, 3)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError(
+            "Keras's files need h5py, which is not installed (pip install 'alexnet-np[keras]')"
+        ) from error
+    return h5py
+
+
+# ---- reading
+
+
+def is_archive(file: BinaryIO) -> bool:
+    """Whether a zip file is one of Keras's."""
+    try:
+        with members(file) as archive:
+            return WEIGHTS in archive.namelist()
+    except ValueError:
+        return False
+
+
+def read_archive(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """The weights of a .keras file, in order. Errors: see read_h5."""
+    with open(path, "rb") as file, members(file) as archive:
+        data = member(archive, WEIGHTS, os.fstat(file.fileno()).st_size)
+    return _read(io.BytesIO(data), len(data))
+
+
+def read_h5(path: str | os.PathLike[str]) -> list[np.ndarray]:
+    """The weights of a .weights.h5 file, or of a .h5 file of Keras 2: kernel and bias of every layer, in order.
+
+    Raises OSError where the file cannot be opened, ValueError where it is something else, ImportError without h5py.
+    """
+    with open(path, "rb") as file:
+        return _read(file, os.fstat(file.fileno()).st_size)
+
+
+def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
+    h5py = _h5py()
+    arrays = []
+    try:
+        with h5py.File(file, "r") as h5:
+            top = _inside(h5, "model_weights") if "model_weights" in h5 else h5
+            listed = "layer_names" in top.attrs
+            for dataset in _keras2(top) if listed else _keras3(top):
+                if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
+                    raise ValueError(f"{dataset.name}: expected floating-point numbers in the file itself")
+                size -= dataset.nbytes  # nothing is compressed in a file of Keras's
+                if size < 0:
+                    raise ValueError(f"{dataset.name}: shape {dataset.shape} has more numbers than the file")
+                arrays.append(dataset[()])
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:  # h5py's, for what is not as it says
+        raise ValueError(f"damaged: {error}") from error
+    if not arrays:
+        raise ValueError("there are no layers with weights in it")
+    return arrays
+
+
+def _keras3(h5: Any) -> Iterator[Any]:
+    # The first files of this kind, by Keras 2.12, had another name for it.
+    layers = _inside(h5, "_layer_checkpoint_dependencies" if "_layer_checkpoint_dependencies" in h5 else "layers")
+    for kind in NAMES.values():
+        number = 0
+        while (name := _numbered(kind, number)) in layers:
+            variables = _inside(layers, name, "vars")
+            for index in range(len(variables)):
+                yield _inside(variables, str(index))
+            number += 1
+
+
+def _keras2(h5: Any) -> Iterator[Any]:
+    for layer in _texts(h5, "layer_names"):
+        for name in _texts(_inside(h5, layer), "weight_names"):
+            yield _inside(h5, layer, *name.split("/"))
+
+
+def _texts(group: Any, attribute: str) -> list[str]:
+    return [text.decode() if isinstance(text, bytes) else str(text) for text in group.attrs[attribute]]
+
+
+def _inside(group: Any, *path: str) -> Any:
+    """What lies there; a link to elsewhere, or to another file, is refused."""
+    h5py = _h5py()
+    for name in path:
+        if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+            raise ValueError(f"expected {name[:200]!r} in {group.name}")
+        group = group[name]
+    return group
+
+
+def _numbered(kind: str, number: int) -> str:
+    return f"{kind}_{number}" if number else kind
+
+
+# ---- writing
+
+
+def write_h5(net: "Network", path: Path) -> None:
+    """For load_weights of a Keras model with the same layers."""
+    path.write_bytes(_h5(net))
+
+
+def write_archive(net: "Network", path: Path) -> None:
+    """A Keras model, of alexnet_keras: for load_weights, and for keras.saving.load_model. ValueError for others."""
+    config = json.dumps(_model(net))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.0.0"}))
+        archive.writestr("config.json", config)
+        archive.writestr(WEIGHTS, _h5(net))
+
+
+def _h5(net: "Network") -> bytes:
+    file = io.BytesIO()
+    layers: dict[str, int] = {}
+    with _h5py().File(file, "w") as h5:
+        for array in to_keras(net):
+            if array.ndim > 1:
+                kind = NAMES[array.ndim]
+                layers[kind] = layers.get(kind, -1) + 1
+                group = h5.create_group(f"layers/{_numbered(kind, layers[kind])}/vars")
+            group[str(len(group))] = array
+    return file.getvalue()
+
+
+def _model(net: "Network") -> dict[str, Any]:
+    """The description of the Sequential in config.json; what it leaves out is Keras's default."""
+    from ..models import AlexNetKeras
+
+    if not isinstance(net, AlexNetKeras):
+        raise ValueError(f"weights: .keras: expected alexnet_keras, a Keras model, got {type(net).__name__}")
+    layers = [_layer("InputLayer", "input_layer", batch_shape=(None, *INPUT_SHAPE))]
+    for name, layer in net.walk():
+        match layer:
+            case Conv2d():
+                padding = "valid" if layer.padding == (0, 0) else "same"
+                size = {"kernel_size": layer.kernel_size, "strides": layer.stride, "padding": padding}
+                layers.append(_layer("Conv2D", name, filters=layer.out_channels, **size))
+            case MaxPool2d():
+                layers.append(_layer("MaxPooling2D", name, pool_size=layer.kernel_size, strides=layer.stride))
+            case Flatten():
+                layers.append(_layer("Flatten", name))
+            case Dropout():
+                layers.append(_layer("Dropout", name, rate=layer.p))
+            case Linear():
+                layers.append(_layer("Dense", name, units=layer.out_features))
+            case ReLU() | Softmax():
+                layers[-1]["config"]["activation"] = type(layer).__name__.lower()
+    sequential = {"name": "sequential", "layers": layers, "build_input_shape": (None, *INPUT_SHAPE)}
+    return {"module": "keras", "class_name": "Sequential", "config": sequential, "registered_name": None}
+
+
+def _layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
+    description = {"module": "keras.layers", "class_name": kind, "config": {"name": name, **config}}
+    return {**description, "registered_name": None}
