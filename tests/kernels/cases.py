@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+import gpu_on_host
 import numpy as np
 
 from alexnet_np import backend
@@ -121,11 +122,13 @@ AVG = {
 
 
 BOOKS = {
-    "reference": ("reference", "auto"),
-    "cpu": ("cpu", "auto"),
-    "cpu, winograd": ("cpu", "winograd"),
-    "cpu, im2col": ("cpu", "im2col"),
+    "reference": backend.get("reference").kernels,
+    "cpu": backend.get("cpu").kernels,
+    "cpu, winograd": backend.get("cpu", "winograd").kernels,
+    "cpu, im2col": backend.get("cpu", "im2col").kernels,
 }
+if not gpu_on_host.problem():
+    BOOKS["gpu, emulated"] = gpu_on_host.install().kernels
 
 
 def _cases() -> dict[str, Case]:
@@ -171,8 +174,7 @@ def _new_in_their_book() -> dict[str, tuple[Any, Case]]:
     """Every book with the cases of its own functions: those it has from an earlier book are checked there."""
     pairs: dict[str, tuple[Any, Case]] = {}
     checked = set()
-    for book_name, arguments in BOOKS.items():
-        book = backend.get(*arguments).kernels
+    for book_name, book in BOOKS.items():
         for name, case in CASES.items():
             functions = (name, getattr(book, f"{case.op}_forward"), getattr(book, f"{case.op}_backward"))
             if functions not in checked:

@@ -20,8 +20,8 @@ def books_with(chapter):
     names = [name for name, function in reference.items() if function.__module__.endswith(f".reference.{chapter}")]
     assert names, f"kernels/reference: expected a chapter {chapter}.py, as there is a test_{chapter}.py"
     books = {}
-    for name, arguments in BOOKS.items():
-        kernels = vars(backend.get(*arguments).kernels)
+    for name, book in BOOKS.items():
+        kernels = vars(book)
         books.setdefault(tuple(kernels[key] for key in names), Book(name=name, **kernels))
     return list(books.values())
 
