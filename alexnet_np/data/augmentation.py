@@ -63,11 +63,13 @@ def draw_rectangle(
 
 
 def ten_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The four corners and the centre, then these mirrored: (10, size, size, 3)."""
+    """The four corners and the centre, then those of the mirrored picture: (10, size, size, 3)."""
     H, W, _ = image.shape
-    corners = [crop(image, top, left, size, size) for top in (0, H - size) for left in (0, W - size)]
-    five = np.stack([*corners, centre_crop(image, size)])
-    return np.concatenate([five, flip(five)])
+    crops = []
+    for view in (image, flip(image)):
+        crops += [crop(view, top, left, size, size) for top in (0, H - size) for left in (0, W - size)]
+        crops.append(centre_crop(view, size))
+    return np.stack(crops)
 
 
 # ---- colours changed
@@ -105,13 +107,17 @@ def adjust_hue(image: np.ndarray, turn: float) -> np.ndarray:
     distance from the largest colour, ((g - b)/c, 2 + (b - r)/c or 4 + (r - g)/c). Back again, each colour is
     v - c max(0, min(1, k, 4 - k)) with k = (n + h) mod 6 and n = 5, 3, 1 for r, g, b.
     """
-    value = image.max(axis=-1, keepdims=True)  # (H, W, 1)
-    chroma = value - image.min(axis=-1, keepdims=True)
-    r, g, b = (image[..., k : k + 1] for k in range(3))
-    safe = np.where(chroma == 0, 1, chroma)
-    hue = np.where(value == r, (g - b) / safe, np.where(value == g, 2 + (b - r) / safe, 4 + (r - g) / safe))
-    k = (hue + 6 * turn + np.array([5, 3, 1], np.float32)) % 6  # (H, W, 3)
-    return value - chroma * np.clip(np.minimum(k, 4 - k), 0, 1)
+    r, g, b = np.ascontiguousarray(image.transpose(2, 0, 1))  # three planes (H, W), four times as fast as (H, W, 3)
+    value = np.maximum(np.maximum(r, g), b)
+    chroma = value - np.minimum(np.minimum(r, g), b)
+    c = np.where(chroma == 0, 1, chroma)  # greys have no hue: any will do
+    h = np.where(value == r, (g - b) / c, np.where(value == g, 2 + (b - r) / c, 4 + (r - g) / c)) + 6 * turn
+    turned = np.empty_like(image)
+    for colour, n in enumerate((5, 3, 1)):
+        k = h + n
+        k -= 6 * np.floor(k / 6)
+        turned[..., colour] = value - chroma * np.clip(np.minimum(k, 4 - k), 0, 1)
+    return turned
 
 
 def colour_jitter(
