@@ -7,6 +7,10 @@ Kernels take float32, float64 and bfloat16; other dtypes, and whatever is left o
 runs on CuPy arrays as it stands. Nothing of it has run on a GPU so far: docs/gpu.md.
 """
 
+from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
+from .conv import col2im, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, im2col
+from .fused import conv2d_relu_max_pool2d_backward, conv2d_relu_max_pool2d_forward
+from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .pool import (
     adaptive_avg_pool2d_backward,
     adaptive_avg_pool2d_forward,
@@ -17,6 +21,22 @@ from .pool import (
 __all__ = [
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
+    "col2im",
+    "conv2d_backward",
+    "conv2d_forward",
+    "conv2d_relu_backward",
+    "conv2d_relu_forward",
+    "conv2d_relu_max_pool2d_backward",
+    "conv2d_relu_max_pool2d_forward",
+    "im2col",
+    "linear_backward",
+    "linear_forward",
+    "linear_relu_backward",
+    "linear_relu_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "relu_backward",
+    "relu_forward",
+    "softmax_backward",
+    "softmax_forward",
 ]

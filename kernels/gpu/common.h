@@ -63,6 +63,9 @@ __device__ inline void store(Reals reals, element* to) {
     *(Elements*)to = elements;
 }
 
+// max(x, 0); NaN stays.
+__device__ inline real relu(real x) { return x <= 0 ? 0 : x; }
+
 // Grid-stride loops. An array is seen as rows: blockIdx.x takes rows, blockIdx.y and the threads what lies in
 // a row. Both counts stay below 2^31, so that indices are divided in 32 bits; where a row begins is a product in 64.
 typedef long long offset;
@@ -73,6 +76,12 @@ typedef long long offset;
 // Arrays that need no coordinates.
 #define ALL(t, count) \
     for (offset t = (offset)blockIdx.x * blockDim.x + threadIdx.x; t < (count); t += (offset)gridDim.x * blockDim.x)
+
+// Matrices whose columns get the same treatment in every row: a block is blockDim.y rows by blockDim.x packs of WIDTH
+// columns, blockIdx.x takes rows, blockIdx.y columns.
+#define TILE_ROWS(r, count) \
+    for (offset r = (offset)blockIdx.x * blockDim.y + threadIdx.y; r < (count); r += gridDim.x * blockDim.y)
+#define TILE_COLUMN ((int)(blockIdx.y * blockDim.x + threadIdx.x) * WIDTH)
 
 // The sum or the maximum of every thread's value, to every thread. All threads of the block call it, BLOCK of
 // them at most and a power of two; always in the same order, so that the result is the same to the bit.
