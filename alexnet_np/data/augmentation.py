@@ -44,7 +44,8 @@ def random_resized_crop(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """A rectangle of a share ``scale`` of the picture and of width : height within ``ratio``, made a square."""
-    return stretch(crop(image, *draw_rectangle(*image.shape[:2], scale, ratio, rng)), size, size)
+    H, W, _ = image.shape
+    return stretch(crop(image, *draw_rectangle(H, W, scale, ratio, rng)), size, size)
 
 
 def draw_rectangle(

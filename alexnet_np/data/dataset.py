@@ -1,6 +1,6 @@
 """Labelled pictures, in memory or on disk, and their split into a training and a test set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .images import read
+from .images import decode, read_bytes
 from .preparation import Preparation
 
 SPLIT_SEED = 0  # the held-out pictures are the same whatever the seed of a training run
@@ -42,6 +42,10 @@ class Dataset:
         """What to call a picture in a message, such as its path."""
         return f"picture {index}"
 
+    def content(self, index: int) -> bytes:
+        """What of a picture is stored: its file, or its pixels. Errors as of ``image``."""
+        raise NotImplementedError
+
     def subset(self, indices: np.ndarray) -> "Dataset":
         """The pictures at these positions."""
         raise NotImplementedError
@@ -50,7 +54,7 @@ class Dataset:
         """All positions in a random order, in which an epoch goes through them."""
         return rng.permutation(len(self))
 
-    def reading(self, order: np.ndarray) -> Iterator[Callable[[], np.ndarray]]:
+    def reading(self, order: np.ndarray) -> Generator[Callable[[], np.ndarray], None, None]:
         """For each position in turn, what gives its picture: to be called from any thread, once.
 
         What has to be read in sequence is read by the iterator; what can be done side by side, by the call.
@@ -73,6 +77,9 @@ class Arrays(Dataset):
         image = self.images[index]
         return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
+    def content(self, index: int) -> bytes:
+        return self.images[index].tobytes()
+
     def subset(self, indices: np.ndarray) -> "Arrays":
         return Arrays(self.images[indices], self.labels[indices], self.classes)
 
@@ -85,7 +92,10 @@ class Files(Dataset):
         self.paths = list(paths)
 
     def image(self, index: int) -> np.ndarray:
-        return read(self.paths[index])
+        return decode(self.content(index), self.paths[index])
+
+    def content(self, index: int) -> bytes:
+        return read_bytes(self.paths[index])
 
     def where(self, index: int) -> str:
         return str(self.paths[index])
@@ -119,7 +129,7 @@ def split(dataset: Dataset, share: float = 0.2) -> tuple[Dataset, Dataset]:
     held_out = np.zeros(len(dataset), bool)
     for label, name in enumerate(dataset.classes):
         positions = rng.permutation(np.flatnonzero(dataset.labels == label))
-        if len(positions) < 2:
-            raise DataError(f"class {name}: expected at least 2 images, one of them to test on, got {len(positions)}")
+        if len(positions) == 1:
+            raise DataError(f"class {name}: expected at least 2 images, one of them to test on, got 1")
         held_out[positions[: max(1, round(share * len(positions)))]] = True
     return dataset.subset(np.flatnonzero(~held_out)), dataset.subset(np.flatnonzero(held_out))

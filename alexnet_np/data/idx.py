@@ -1,16 +1,21 @@
-"""The IDX format of MNIST and its successors (http://yann.lecun.com/exdb/mnist).
+"""The IDX format of MNIST and its successors (http://yann.lecun.com/exdb/mnist), and folders of such files.
 
 2 bytes 0 | 1 byte type | 1 byte number of axes | a big-endian uint32 for each axis | the values, big-endian
 """
 
 import gzip
 import os
+import re
 import zlib
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from .dataset import Arrays, DataError
+
+NAME = re.compile(r"(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP = b"\x1f\x8b"
 
@@ -34,3 +39,36 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     if len(shape) != axes or len(content) != expected:
         raise ValueError(f"{path}: expected {expected} bytes for an array of shape {shape}, got {len(content)}")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def parts(folder: Path) -> tuple[Arrays, Arrays | None] | None:
+    """The training set, and the test set where there is one; None in a folder without IDX files. DataError."""
+    matches = ((NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()))
+    files = {(match["part"], match["kind"]): path for match, path in matches if match}
+    if not files:
+        return None
+    train = _part(folder, files, "train")
+    if train is None:
+        raise DataError(f"{folder}: expected train-images and train-labels among its IDX files, found neither")
+    return train, _part(folder, files, "t10k", train.classes) or _part(folder, files, "test", train.classes)
+
+
+def _part(
+    folder: Path, files: dict[tuple[str, str], Path], part: str, classes: Sequence[str] | None = None
+) -> Arrays | None:
+    """The images and labels of a part; None where there are neither. Classes are numbers, 0 to the largest label."""
+    paths = [files[part, kind] for kind in ("images", "labels") if (part, kind) in files]
+    if not paths:
+        return None
+    if len(paths) == 1:
+        raise DataError(f"{folder}: expected {part}-images and {part}-labels, found only {paths[0].name}")
+    try:
+        images, labels = (read(path) for path in paths)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if labels.ndim != 1 or labels.dtype != np.uint8 or labels.size == 0:
+        raise DataError(f"{paths[1]}: expected labels, uint8 (N,), got {labels.dtype} {labels.shape}")
+    try:
+        return Arrays(images, labels, classes or [str(label) for label in range(int(labels.max()) + 1)])
+    except DataError as error:
+        raise DataError(f"{folder}, {part}: {error}") from error

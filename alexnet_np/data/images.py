@@ -23,14 +23,18 @@ class PictureError(ValueError):
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
     """The picture in a file, as ``decode`` gives it. FileNotFoundError or PictureError."""
+    return decode(read_bytes(path), path)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """What a file holds. FileNotFoundError or PictureError."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            return file.read()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {path}") from error
     except OSError as error:
         raise PictureError(path, f"cannot be read ({error.strerror})") from error
-    return decode(content, path)
 
 
 def decode(content: bytes, path: object) -> np.ndarray:

@@ -7,6 +7,8 @@ each. Threads are enough: Pillow, NumPy and the kernels let go of the interprete
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from os import cpu_count
 from time import perf_counter
@@ -65,9 +67,9 @@ class Loader:
         """The batches of an epoch, from the one with this number on."""
         order = self._order(epoch)
         start = first * self.batch_size
-        pictures = self.dataset.reading(order[start:])
         ahead: deque[_Unfinished] = deque()
         with (
+            closing(self.dataset.reading(order[start:])) as pictures,
             ThreadPoolExecutor(1, "loader-reader") as reader,
             ThreadPoolExecutor(self.workers, "loader") as workers,
         ):
@@ -142,7 +144,7 @@ class _Unfinished:
                 continue
             for other in range(place + 1, place + len(self.order)):
                 other %= len(self.order)
-                if self._put(number, other, lambda other=other: self.loader.dataset.image(int(self.order[other])), {}):
+                if self._put(number, other, partial(self.loader.dataset.image, int(self.order[other])), {}):
                     break
             else:
                 raise DataError(f"none of the {len(self.order)} pictures can be read; the first: {skipped.popitem()}")

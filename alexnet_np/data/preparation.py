@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .images import centre_crop, flip, resize
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 CROPS = ("random", "resized", "centre")
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "none": {"crop": "centre", "mirror": False},
     "crop": {"crop": "random"},
     "paper": {"crop": "random", "colour_noise": 0.1},

@@ -1,0 +1,230 @@
+"""Pictures in tar files, read from one end to the other: for data sets that are larger than a disk's cache.
+
+The convention is WebDataset's (https://github.com/webdataset/webdataset): a sample is a run of files with one
+name up to the first dot, of which one is a picture and ``.cls`` holds its label, a number:
+
+    train-000000.tar: a/0001.jpg, a/0001.cls, a/0002.jpg, a/0002.cls, ...
+
+An epoch goes through the shards in random order, reads each from its beginning to its end, and draws from the
+``BUFFER`` pictures that were read last: the order is known before anything is read. So an epoch can be
+taken up in the middle, and reads from there only what is still to come. Pictures of one class should
+not stand together: shuffle them once, when the shards are written.
+"""
+
+import re
+import tarfile
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from glob import glob
+from os.path import basename
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .dataset import DataError, Dataset
+from .images import SUFFIXES, PictureError, decode
+
+BUFFER = 2000  # pictures, encoded: 220 MB of ImageNet's
+LABEL = ".cls"
+NAMES = "classes.txt"  # beside the shards, a line each; without it classes are numbers
+TEST = re.compile(r"^(val|test)", re.IGNORECASE)
+TRAIN = re.compile(r"^train", re.IGNORECASE)
+BLOCK = 512  # tar's
+
+
+class Shards(Dataset):
+    """Pictures in tar files: of each the shard it is in, where in it, how many bytes, and its name."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        shard: np.ndarray,
+        start: np.ndarray,
+        size: np.ndarray,
+        names: Sequence[str],
+        labels: np.ndarray,
+        classes: Sequence[str],
+    ) -> None:
+        super().__init__(classes, labels)
+        self.paths, self.names = list(paths), list(names)
+        self.shard, self.start, self.size = shard, start, size
+
+    def where(self, index: int) -> str:
+        return f"{self.paths[self.shard[index]]}: {self.names[index]}"
+
+    def content(self, index: int) -> bytes:
+        with self.paths[self.shard[index]].open("rb") as file:
+            return self._read(file, index)
+
+    def image(self, index: int) -> np.ndarray:
+        return decode(self.content(index), self.where(index))
+
+    def subset(self, indices: np.ndarray) -> "Shards":
+        shard, start, size, labels = (a[indices] for a in (self.shard, self.start, self.size, self.labels))
+        return Shards(self.paths, shard, start, size, [self.names[i] for i in indices], labels, self.classes)
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        rank = rng.permutation(len(self.paths))
+        stream = np.lexsort((self.start, rank[self.shard]))  # shard after shard
+        buffer = stream[:BUFFER].tolist()
+        coming = stream[BUFFER:].tolist()
+        order = []
+        for slot, index in zip(rng.integers(BUFFER, size=len(coming)).tolist(), coming, strict=True):
+            order.append(buffer[slot])
+            buffer[slot] = index
+        return np.array([*order, *rng.permutation(buffer)], np.int64)
+
+    def reading(self, order: np.ndarray) -> Generator[Callable[[], np.ndarray], None, None]:
+        """See Dataset.reading. For a picture, its shard is read on to it; what lies before it is kept for later."""
+        in_sequence = order[np.lexsort((self.start[order], self.shard[order]))]
+        bounds = np.searchsorted(self.shard[in_sequence], np.arange(1, len(self.paths)))
+        streams = [self._stream(indices.tolist()) for indices in np.split(in_sequence, bounds)]  # one for each shard
+        kept: dict[int, bytes | OSError] = {}
+        for index in order.tolist():
+            while index not in kept:
+                coming, content = next(streams[self.shard[index]])
+                kept[coming] = content
+            yield partial(self._decode, kept.pop(index), index)
+
+    def _stream(self, indices: list[int]) -> Iterator[tuple[int, bytes | OSError]]:
+        """What is stored of these pictures of one shard, in the order in which they lie in it."""
+        with ExitStack() as opened:
+            file: IO[bytes] | None = None
+            for index in indices:
+                content: bytes | OSError
+                try:
+                    file = file or opened.enter_context(self.paths[self.shard[index]].open("rb"))
+                    content = self._read(file, index)
+                except OSError as error:
+                    content = error
+                if index == indices[-1]:
+                    opened.close()  # now: nobody may ask for more
+                yield index, content
+
+    def _read(self, file: IO[bytes], index: int) -> bytes:
+        file.seek(self.start[index])
+        return file.read(self.size[index])
+
+    def _decode(self, content: bytes | OSError, index: int) -> np.ndarray:
+        if isinstance(content, OSError):
+            raise PictureError(self.where(index), f"cannot be read ({content.strerror})") from content
+        return decode(content, self.where(index))
+
+
+def is_pattern(source: str) -> bool:
+    """Whether this is the name of many files: train-{000..099}.tar, shards/*.tar."""
+    return any(character in source for character in "{*?[")
+
+
+def find(source: str) -> list[Path]:
+    """The shards of a pattern, with braces and wildcards, or of a folder."""
+    if Path(source).is_dir():
+        return sorted(Path(source).glob("*.tar"))
+    paths: list[Path] = []
+    for pattern in expand_braces(source):
+        found = sorted(glob(pattern))
+        if not found:
+            raise FileNotFoundError(f"data: there is no file {pattern}")
+        paths += map(Path, found)
+    return paths
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """As a shell does: {000..002} and {a,b}."""
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", match[1]):
+        first, last = numbers.groups()
+        alternatives = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
+    else:
+        alternatives = match[1].split(",")
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [whole for middle in alternatives for whole in expand_braces(before + middle + after)]
+
+
+def parts(paths: Sequence[Path]) -> tuple[Shards, Shards | None]:
+    """Training and test set: shards whose names begin with train, and with val or test, if there are any.
+
+    Where none begins with train, all that are not for the test are for training.
+    """
+    test = [path for path in paths if TEST.match(path.name)]
+    train = [path for path in paths if TRAIN.match(path.name)] or [path for path in paths if path not in set(test)]
+    if not train:
+        raise DataError(f"expected shards to train on, found only {', '.join(str(path) for path in test)}")
+    names = train[0].parent / NAMES
+    classes = names.read_text(encoding="utf-8").splitlines() if names.is_file() else None
+    training = open_shards(train, classes)
+    return training, open_shards(test, training.classes) if test else None
+
+
+def open_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> Shards:
+    """What these tar files hold; their headers are read for it. DataError where one is damaged or has no samples.
+
+    Without ``classes`` their names are numbers, 0 to the largest label.
+    """
+    shard: list[int] = []
+    found: list[tuple[str, int, int, int]] = []
+    for number, path in enumerate(paths):
+        samples = list(_samples(path))
+        if not samples:
+            raise DataError(f"{path}: expected samples, a picture and a {LABEL} each, found none")
+        shard += [number] * len(samples)
+        found += samples
+    names, starts, sizes, labels = zip(*found, strict=True)
+    if classes is None:
+        classes = [str(label) for label in range(max(labels) + 1)]
+    return Shards(paths, np.array(shard), np.array(starts), np.array(sizes), names, np.array(labels), classes)
+
+
+def _samples(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Name, start and size of each picture in a tar file, and its label."""
+    key, picture, label = "", None, None
+    for member, content in _members(path):
+        file = basename(member.name)
+        stem = member.name[: len(member.name) - len(file)] + file.partition(".")[0]
+        if stem != key:
+            if key:
+                yield _sample(path, key, picture, label)
+            key, picture, label = stem, None, None
+        suffix = Path(file).suffix.lower()
+        if suffix in SUFFIXES:
+            picture = member
+        elif suffix == LABEL:
+            label = content(member)
+    if key:
+        yield _sample(path, key, picture, label)
+
+
+def _sample(path: Path, key: str, picture: tarfile.TarInfo | None, label: bytes | None) -> tuple[str, int, int, int]:
+    if picture is None or label is None:
+        raise DataError(
+            f"{path}: sample {key}: expected a picture and a {LABEL}, got no {LABEL if picture else 'picture'}"
+        )
+    try:
+        return picture.name, picture.offset_data, picture.size, int(label)
+    except ValueError as error:
+        raise DataError(f"{path}: {key}{LABEL}: expected a number, got {label[:20]!r}") from error
+
+
+def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[tarfile.TarInfo], bytes]]]:
+    """The files in a tar file, and what reads one. DataError where it is damaged or cut short."""
+    try:
+        with tarfile.open(path, "r:") as tar:  # not compressed
+
+            def content(member: tarfile.TarInfo) -> bytes:
+                file = tar.extractfile(member)
+                return b"" if file is None else file.read()
+
+            for member in tar:
+                if member.isfile():
+                    yield member, content
+            end = tar.offset
+        with path.open("rb") as file:  # tarfile takes a damaged header for the end
+            file.seek(end)
+            if any(file.read(BLOCK)):
+                raise tarfile.ReadError(f"no header at byte {end}")
+    except tarfile.ReadError as error:
+        raise DataError(f"{path}: is no uncompressed tar file, or is damaged or cut short ({error})") from error

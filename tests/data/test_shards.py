@@ -1,0 +1,214 @@
+"""Tar files in WebDataset's convention, read in sequence."""
+
+import tarfile
+from collections import Counter
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from PIL import Image
+
+from alexnet_np import data
+from alexnet_np.data import shards
+
+PREPARATION = data.Preparation(5, 6, True, (0.5,) * 3, (0.5,) * 3)
+
+
+def png(number):
+    """A picture that tells its number."""
+    content = BytesIO()
+    Image.new("RGB", (7, 6), (number % 256, number // 256, 9)).save(content, "png")
+    return content.getvalue()
+
+
+def number(image):
+    return int(image[0, 0, 0]) + 256 * int(image[0, 0, 1])
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, BytesIO(content))
+    return path
+
+
+def write_shards(folder, sizes, part="train", classes=3):
+    """Shards of so many samples each, numbered through; a sample's label is its number modulo ``classes``."""
+    folder.mkdir(exist_ok=True)
+    first = 0
+    for k, size in enumerate(sizes):
+        members = []
+        for n in range(first, first + size):
+            members += [(f"some/{n:04}.png", png(n)), (f"some/{n:04}.cls", str(n % classes).encode())]
+        write_tar(folder / f"{part}-{k:03}.tar", members)
+        first += size
+    return folder
+
+
+def test_samples_are_read_with_their_labels(tmp_path):
+    write_shards(tmp_path, [5, 3], "train")
+    write_shards(tmp_path, [4], "val")
+    loaded = data.load(tmp_path)
+    assert (len(loaded.train), len(loaded.test), loaded.photographs, loaded.size) == (8, 4, True, 224)
+    assert loaded.train.classes == ["0", "1", "2"]
+    assert [number(loaded.train.image(i)) for i in range(8)] == list(range(8))
+    assert loaded.train.labels.tolist() == [n % 3 for n in range(8)]
+    assert loaded.train.where(6) == f"{tmp_path / 'train-001.tar'}: some/0006.png"
+
+
+def test_classes_may_have_names(tmp_path):
+    write_shards(tmp_path, [6])
+    (tmp_path / "classes.txt").write_text("red fox\nhare\nowl\nlynx\n")
+    assert data.load(tmp_path).train.classes == ["red fox", "hare", "owl", "lynx"]
+
+
+def test_a_pattern_names_shards_and_a_share_is_held_out(tmp_path):
+    write_shards(tmp_path, [9, 9, 9])
+    for pattern in ("train-{000..001}.tar", "train-00[01].tar", "train-00{0,1}.tar"):
+        loaded = data.load(f"{tmp_path}/{pattern}")
+        assert (loaded.name, len(loaded.train) + len(loaded.test)) == (tmp_path.name, 18)
+        assert np.bincount(loaded.test.labels).tolist() == [1, 1, 1]
+        seen = [number(part.image(i)) for part in (loaded.train, loaded.test) for i in range(len(part))]
+        assert sorted(seen) == list(range(18))
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*train-003\.tar"):
+        data.load(f"{tmp_path}/train-{{000..003}}.tar")
+
+
+def test_braces_are_expanded_as_by_a_shell():
+    assert shards.expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
+    assert shards.expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
+    assert shards.expand_braces("plain") == ["plain"]
+
+
+def test_other_files_of_a_sample_are_passed_over_and_names_end_at_the_first_dot(tmp_path):
+    members = [
+        ("a/x.y/1.seg.png", png(1)),
+        ("a/x.y/1.cls", b"0\n"),
+        ("a/x.y/1.json", b"{}"),
+        ("2.JPEG", png(2)),
+        ("2.cls", b"1"),
+    ]
+    loaded = shards.open_shards([write_tar(tmp_path / "s.tar", members)])
+    assert [number(loaded.image(i)) for i in range(2)] == [1, 2]
+    assert loaded.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([("1.png", png(1)), ("2.png", png(2)), ("2.cls", b"1")], r"sample 1: expected .* got no \.cls"),
+        ([("1.cls", b"1")], "sample 1: expected .* got no picture"),
+        ([("1.png", png(1)), ("1.cls", b"fox")], r"1\.cls: expected a number, got b'fox'"),
+        ([("1.png", png(1)), ("1.cls", b"-1")], "labels: expected 0 to"),
+        ([], "expected samples, .* found none"),
+    ],
+)
+def test_what_does_not_follow_the_convention_is_refused_in_a_sentence(tmp_path, members, message):
+    with pytest.raises(data.DataError, match=message):
+        shards.open_shards([write_tar(tmp_path / "s.tar", members)], None)
+
+
+def test_damaged_shards_are_refused_in_a_sentence(tmp_path):
+    path = write_shards(tmp_path, [5]) / "train-000.tar"
+    whole = path.read_bytes()
+    half_a_picture = 512 + 20
+    no_header = bytearray(whole)
+    no_header[4 * 1024 : 4 * 1024 + 512] = b"?" * 512
+    for content in (whole[:half_a_picture], bytes(no_header), b"no tar" * 200, b""):
+        path.write_bytes(content)
+        with pytest.raises(data.DataError, match=r"train-000\.tar: (is no uncompressed tar file|expected samples)"):
+            data.load(tmp_path)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 9))
+def test_an_epoch_has_every_picture_once_reads_in_sequence_and_keeps_few(tmp_path_factory, sizes, buffer, seed):
+    folder = tmp_path_factory.getbasetemp() / f"shards-{'-'.join(map(str, sizes))}"
+    if not folder.is_dir():
+        write_shards(folder, sizes)
+    dataset = shards.open_shards(sorted(folder.glob("*.tar")))
+    reads = []
+
+    def recorded(file, index, read=dataset._read):
+        reads.append(index)
+        return read(file, index)
+
+    dataset._read = recorded
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "BUFFER", buffer)
+        order = dataset.order(np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(dataset)))
+    delivered = []
+    for picture in dataset.reading(order):
+        delivered.append(number(picture()))
+        assert len(reads) - len(delivered) <= buffer
+    assert delivered == order.tolist()
+    assert sorted(reads) == list(range(len(dataset)))
+    for shard in range(len(sizes)):
+        of_shard = [index for index in reads if dataset.shard[index] == shard]
+        assert of_shard == sorted(of_shard)
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "BUFFER", 6)
+    write_shards(tmp_path, [7, 5, 9], classes=21)
+    return shards.open_shards(sorted(tmp_path.glob("*.tar")))
+
+
+def collect(batches):
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def test_epochs_have_orders_of_their_own_that_a_seed_fixes(dataset):
+    orders = [
+        tuple(collect(data.Loader(dataset, PREPARATION, 4, s).batches(e))[1]) for s, e in [(0, 0), (0, 1), (1, 0)]
+    ]
+    assert len(set(orders)) == 3
+    assert orders[0] == tuple(collect(data.Loader(dataset, PREPARATION, 4, 0, workers=5).batches(0))[1])
+    shards_in_turn = [int(dataset.shard[i]) for i in orders[0]]
+    assert max(Counter(shards_in_turn[:9]).values()) < 9  # mixed by the buffer
+
+
+def test_an_epoch_taken_up_in_the_middle_is_the_rest_of_it(dataset):
+    loader = data.Loader(dataset, PREPARATION, 4, seed=3)
+    images, labels = collect(loader.batches(1))
+    for first in range(1, len(loader)):
+        rest_images, rest_labels = collect(loader.batches(1, first))
+        np.testing.assert_array_equal(rest_labels, labels[4 * first :])
+        np.testing.assert_array_equal(rest_images, images[4 * first :])
+
+
+def test_a_shard_that_disappears_is_reported_and_the_epoch_goes_on(dataset):
+    dataset.paths[1].unlink()
+    loader = data.Loader(dataset, PREPARATION, 4, seed=3)
+    _, labels = collect(loader.batches())
+    assert len(labels) == 21
+    assert set(labels) == set(range(21)) - set(range(7, 12))
+    assert {path.rpartition("/")[2] for path in loader.skipped} == {f"{n:04}.png" for n in range(7, 12)}
+    assert all("No such file" in reason for reason in loader.skipped.values())
+    _, labels = collect(data.Loader(dataset, PREPARATION, 4).batches())
+    assert labels.tolist() == [*range(7), *range(12, 21)]
+
+
+def test_files_are_closed_when_an_epoch_ends_and_when_it_is_left(dataset):
+    opened = []
+
+    class Recording(type(dataset.paths[0])):
+        def open(self, *arguments):
+            opened.append(super().open(*arguments))
+            return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "paths", [Recording(path) for path in dataset.paths])
+        batches = data.Loader(dataset, PREPARATION, 2, seed=3).batches()
+        next(batches)
+        batches.close()
+        assert all(file.closed for file in opened)
+        for _ in data.Loader(dataset, PREPARATION, 2, seed=3).batches():
+            pass
+        assert len(opened) >= 4
+        assert all(file.closed for file in opened)
