@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 178_956_970  # of a resized picture; also Pillow's own limit for one that is to be decoded
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 class PictureError(ValueError):
@@ -100,3 +101,17 @@ def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
 def flip(image: np.ndarray) -> np.ndarray:
     """Left and right exchanged. A view; also of many pictures, (..., H, W, 3)."""
     return image[..., ::-1, :]
+
+
+def oddities(content: bytes) -> list[str]:
+    """What ``decode`` had to change in a picture that it can read: "grey", "CMYK", "16 bits", ..."""
+    with Image.open(BytesIO(content)) as image:
+        found = {
+            "grey": image.mode in ("1", "L", "LA"),
+            "CMYK": image.mode == "CMYK",
+            "16 bits": image.mode.startswith("I"),
+            "transparent": image.has_transparency_data,
+            "animated": getattr(image, "n_frames", 1) > 1,
+            "turned by EXIF": image.getexif().get(ORIENTATION, 1) != 1,
+        }
+    return [name for name, is_so in found.items() if is_so]

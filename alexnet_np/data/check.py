@@ -1,0 +1,149 @@
+"""What is wrong with a data set, found before a training run stumbles over it."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from . import class_folders, images, sources
+from .dataset import Arrays, DataError, Dataset, split
+from .images import PictureError
+from .loader import WORKERS
+
+SMALLEST = 32  # pixels of a side: below that a network sees more of the resizing than of the picture
+NARROWEST = 4  # times as long as wide: of a longer one the square in the middle is less than a quarter
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. ``kind``: "data", "class", "unreadable", "size", "duplicate", "label"."""
+
+    kind: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is, ``pictures`` in each part and ``classes``; what is wrong; how many were ``converted``, and why."""
+
+    pictures: dict[str, int]
+    classes: list[str]
+    findings: list[Finding]
+    converted: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one picture showed."""
+
+    digest: bytes | None
+    findings: list[Finding]
+    oddities: list[str]
+
+
+def check(
+    source: str | os.PathLike[str], progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda looks, _: looks
+) -> Report:
+    """Look at every picture of what ``load`` takes; FileNotFoundError without it.
+
+    ``progress`` is given what there is to go through and how long it is, and hands it on.
+    """
+    try:
+        parts, findings = _parts(source)
+    except DataError as error:
+        return Report({}, [], [Finding("data", os.fspath(source), str(error))])
+
+    converted: Counter[str] = Counter()
+    first: dict[bytes, tuple[str, int]] = {}  # the part and the position where a content was first seen
+    places = [(name, index) for name, dataset in parts.items() for index in range(len(dataset))]
+    with ThreadPoolExecutor(WORKERS) as workers:
+        looks = workers.map(lambda place: _look(parts[place[0]], place[1]), places)
+        for (name, index), look in zip(places, progress(looks, len(places)), strict=True):
+            findings += look.findings
+            converted.update(look.oddities)
+            if look.digest is not None:
+                findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
+    classes = next(iter(parts.values())).classes
+    return Report({name: len(dataset) for name, dataset in parts.items()}, classes, findings, dict(converted))
+
+
+def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Finding]]:
+    """The training and the test set, and what is wrong with their classes."""
+    if not sources.is_class_folders(source):
+        data = sources.load(source)
+        return {"train": data.train, "test": data.test}, []
+
+    folder = Path(source)
+    train_folder = class_folders.part(folder, *class_folders.TRAIN)
+    test_folder = class_folders.part(folder, *class_folders.TEST) if train_folder else None
+    folders = {"train": train_folder or folder} | ({"test": test_folder} if test_folder else {})
+    found = {name: class_folders.pictures(folder) for name, folder in folders.items()}
+    findings = [
+        Finding("class", str(folders[name] / label), "holds no picture")
+        for name, inside in found.items()
+        for label, paths in inside.items()
+        if not paths
+    ]
+    classes = sorted(set().union(*found.values()))
+    if len(classes) < 2:
+        findings.append(Finding("class", str(folder), f"expected at least 2 classes, got {len(classes)}"))
+    if test_folder:
+        for label in classes:
+            if label not in found["train"]:
+                findings.append(Finding("class", str(test_folder / label), "is a class that the training set lacks"))
+            elif label not in found["test"]:
+                findings.append(Finding("class", str(folders["train"] / label), "is a class that the test set lacks"))
+    parts: dict[str, Dataset] = {name: class_folders.files(inside, classes) for name, inside in found.items()}
+    if not test_folder:
+        try:
+            parts["train"], parts["test"] = split(parts["train"])
+        except DataError as error:
+            findings.append(Finding("class", str(folder), str(error)))
+    return parts, findings
+
+
+def _look(dataset: Dataset, index: int) -> _Look:
+    try:
+        content = dataset.content(index)
+    except (OSError, PictureError) as error:
+        return _Look(None, [_unreadable(dataset, index, error)], [])
+    digest = blake2b(content, digest_size=16).digest()
+    if isinstance(dataset, Arrays):  # nothing to decode, and all of one size
+        return _Look(digest, [], [])
+    try:
+        H, W, _ = images.decode(content, dataset.where(index)).shape
+    except PictureError as error:
+        return _Look(None, [_unreadable(dataset, index, error)], [])
+    findings = []
+    if min(H, W) < SMALLEST:
+        findings.append(Finding("size", dataset.where(index), f"{W}x{H} pixels: smaller than {SMALLEST}"))
+    elif max(H, W) > NARROWEST * min(H, W):
+        findings.append(
+            Finding("size", dataset.where(index), f"{W}x{H} pixels: more than {NARROWEST} times as long as wide")
+        )
+    return _Look(digest, findings, images.oddities(content))
+
+
+def _unreadable(dataset: Dataset, index: int, error: Exception) -> Finding:
+    return Finding("unreadable", dataset.where(index), error.reason if isinstance(error, PictureError) else str(error))
+
+
+def _repeated(parts: dict[str, Dataset], name: str, index: int, other_name: str, other: int) -> list[Finding]:
+    """What is wrong with a picture whose content was first seen in another place."""
+    dataset, before = parts[name], parts[other_name]
+    where, same = dataset.where(index), f"the same as {before.where(other)}"
+    if name != other_name:
+        return [Finding("duplicate", where, f"is in the test set, and {same} in the training set")]
+    if dataset.labels[index] != before.labels[other]:
+        labels = (dataset.classes[dataset.labels[index]], before.classes[before.labels[other]])
+        return [Finding("label", where, f"is of class {labels[0]}, but {same} of class {labels[1]}")]
+    return []
