@@ -1,0 +1,202 @@
+"""Data sets fetched over HTTP, from a server that does what servers and networks do."""
+
+import hashlib
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pictures import idx_bytes
+
+from alexnet_np import data
+from alexnet_np.data import download
+from alexnet_np.data.dataset import DataError
+
+CONTENT = np.random.default_rng(0).bytes(700_001)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers the n-th request as the n-th of the server's ``faults`` says, and those after the last one rightly."""
+
+    def do_GET(self):
+        server = self.server
+        fault = server.faults.pop(0) if server.faults else None
+        header = self.headers.get("Range")
+        server.asked.append(header)
+        content = server.files.get(self.path.lstrip("/"))
+        if fault == "unavailable" or content is None:
+            return self.send_error(503 if content else 404)
+        first = int(header.removeprefix("bytes=").rstrip("-")) if header and fault != "no ranges" else 0
+        if first and first >= len(content):
+            return self.send_error(416)
+        if fault == "another range":
+            first += 1
+        self.send_response(206 if first else 200)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        body = content[first:]
+        if fault != "no length":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if fault == "drop":
+            body = body[: len(body) // 2]
+        elif fault == "corrupt":
+            body = bytes([body[0] ^ 1]) + body[1:]
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+    monkeypatch.setenv("no_proxy", "*")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.faults, server.asked = {"file": CONTENT}, [], []
+    server.url = f"http://127.0.0.1:{server.server_port}/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def get(server, folder, content=CONTENT, **options):
+    download.download(f"{server.url}file", folder / "file", md5(content), **options)
+    return (folder / "file").read_bytes()
+
+
+def test_a_file_comes_whole_and_is_not_fetched_twice(server, tmp_path):
+    seen = []
+    assert get(server, tmp_path, progress=lambda *now: seen.append(now)) == CONTENT
+    assert seen[-1] == ("file", len(CONTENT), len(CONTENT))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    get(server, tmp_path)
+    assert server.asked == [None]
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(server, tmp_path):
+    server.faults = ["drop", "drop", "unavailable", "drop"]
+    assert get(server, tmp_path) == CONTENT
+    whole = len(CONTENT)
+    half = whole // 2
+    three_quarters = half + (whole - half) // 2
+    ranges = [None, f"bytes={half}-", f"bytes={three_quarters}-", f"bytes={three_quarters}-"]
+    assert server.asked[:4] == ranges
+    assert len(server.asked) == 5
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    server.faults = ["drop", "no ranges"]
+    assert get(server, tmp_path) == CONTENT
+
+
+def test_a_server_that_answers_with_another_range_is_not_believed(server, tmp_path):
+    server.faults = ["drop", "another range"]
+    assert get(server, tmp_path) == CONTENT
+    assert server.asked == [None, f"bytes={len(CONTENT) // 2}-", None]
+
+
+@pytest.mark.parametrize("faults", [["corrupt"], ["drop", "corrupt"], ["corrupt", "drop", "no length"]])
+def test_what_came_with_another_sum_is_fetched_anew(server, tmp_path, faults):
+    server.faults = faults
+    assert get(server, tmp_path) == CONTENT
+
+
+def test_a_file_that_is_too_short_or_another_one_is_refused(server, tmp_path):
+    for content in (CONTENT[:-1], b"<html>Sign in to this network</html>"):
+        server.files["file"] = content
+        with pytest.raises(DataError, match=f"expected a file with the MD5 sum {md5(CONTENT)}, got {md5(content)}"):
+            get(server, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_left_of_an_attempt_that_was_given_up_is_used_by_the_next(server, tmp_path):
+    server.faults = ["drop", *["unavailable"] * 10]
+    with pytest.raises(DataError, match="could not be fetched: the server says 503"):
+        get(server, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.part"]
+    server.faults, server.asked = [], []
+    assert get(server, tmp_path) == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT) // 2}-"]
+
+
+def test_a_rest_that_was_whole_or_of_another_file_is_recognised(server, tmp_path):
+    for rest in (CONTENT, CONTENT + b"more", b"of another file"):
+        (tmp_path / "file.part").write_bytes(rest)
+        assert get(server, tmp_path) == CONTENT
+        (tmp_path / "file").unlink()
+
+
+def test_what_is_not_there_is_said_at_once(server, tmp_path):
+    with pytest.raises(DataError, match="nowhere could not be fetched: the server says 404"):
+        download.download(f"{server.url}nowhere", tmp_path / "file", md5(b""))
+    assert len(server.asked) == 1
+
+
+def test_without_a_server_there_is_a_sentence(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    closed = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    closed.server_close()
+    with pytest.raises(DataError, match="could not be fetched: .*refused"):
+        download.download(f"http://127.0.0.1:{closed.server_port}/file", tmp_path / "file", md5(b""))
+
+
+def archive(members):
+    content = BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, inside in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(inside)
+            tar.addfile(info, BytesIO(inside))
+        link = tarfile.TarInfo("cifar/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    return content.getvalue()
+
+
+def test_an_archive_becomes_a_folder_that_can_be_trained_on(server, tmp_path, monkeypatch):
+    record = bytes(3073)
+    members = {f"cifar/data_batch_{k}.bin": record * 2 for k in range(1, 6)}
+    members |= {"cifar/test_batch.bin": record, "../../cifar/batches.meta.txt": b"cat\ndog\n"}
+    server.files["c.tar.gz"] = archive(members)
+    source = download.Source(server.url, {"c.tar.gz": md5(server.files["c.tar.gz"])}, archives=True)
+    monkeypatch.setitem(download.SETS, "cifar10", source)
+    folder = download.fetch("cifar10", tmp_path / "data")
+    assert folder == tmp_path / "data" / "cifar10"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar10"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(name.rpartition("/")[2] for name in members)
+    assert len(data.load(folder).train) == 10
+    download.fetch("cifar10", tmp_path / "data")
+    assert len(server.asked) == 1
+
+
+def test_an_archive_that_cannot_be_unpacked_leaves_no_folder(tmp_path):
+    (tmp_path / "c.tar.gz").write_bytes(archive({"cifar/a": CONTENT})[:-1000])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        download.unpack(tmp_path / "c.tar.gz", tmp_path / "cifar10")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.tar.gz"]
+
+
+def test_files_are_fetched_one_by_one(server, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for part, number in (("train", 8), ("t10k", 4)):
+        server.files[f"{part}-images-idx3-ubyte.gz"] = idx_bytes(rng.integers(0, 256, (number, 4, 5), dtype=np.uint8))
+        server.files[f"{part}-labels-idx1-ubyte.gz"] = idx_bytes(np.arange(number, dtype=np.uint8) % 2)
+    sums = {name: md5(content) for name, content in server.files.items() if name != "file"}
+    monkeypatch.setitem(download.SETS, "fashion-mnist", download.Source(server.url, sums, archives=False))
+    loaded = data.load(download.fetch("fashion-mnist", tmp_path))
+    assert (len(loaded.train), len(loaded.test)) == (8, 4)
+
+
+def test_only_known_data_sets_are_fetched(tmp_path):
+    with pytest.raises(DataError, match="expected cifar10, cifar100, fashion-mnist, got imagenet"):
+        download.fetch("imagenet", tmp_path)
