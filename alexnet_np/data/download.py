@@ -20,9 +20,7 @@ PAUSE = 1.0  # seconds before the second attempt; twice as long before each furt
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 1 << 18
 
-Progress = Callable[
-    [str, int, int | None], None
-]  # the file's name, bytes that are there, bytes in all if they are known
+Progress = Callable[[str, int, int | None], None]  # the file's name, bytes that are there, bytes in all (if known)
 
 
 @dataclass(frozen=True)

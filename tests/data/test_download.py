@@ -27,10 +27,12 @@ class Handler(BaseHTTPRequestHandler):
         server.asked.append(header)
         content = server.files.get(self.path.lstrip("/"))
         if fault == "unavailable" or content is None:
-            return self.send_error(503 if content else 404)
+            self.send_error(503 if content else 404)
+            return
         first = int(header.removeprefix("bytes=").rstrip("-")) if header and fault != "no ranges" else 0
         if first and first >= len(content):
-            return self.send_error(416)
+            self.send_error(416)
+            return
         if fault == "another range":
             first += 1
         self.send_response(206 if first else 200)
@@ -146,7 +148,7 @@ def test_without_a_server_there_is_a_sentence(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     closed = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     closed.server_close()
-    with pytest.raises(DataError, match="could not be fetched: .*refused"):
+    with pytest.raises(DataError, match=r"could not be fetched: .*refused"):
         download.download(f"http://127.0.0.1:{closed.server_port}/file", tmp_path / "file", md5(b""))
 
 
