@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import cos, pi
 from typing import Any
 
@@ -64,14 +65,19 @@ class SGD:
                 if p.grad is None:
                     raise RuntimeError(f"SGD: {p.name} has no gradient: step needs a backward before it")
         for group in self.groups:
-            for p in group.parameters:
-                kernels = p.backend.kernels
-                update = kernels.sgd_torch_inplace if self.rule == "torch" else kernels.sgd_2012_inplace
-                v = self.velocities.get(p.name)
-                # The network may have moved to another device or dtype since the last step.
-                v = p.backend.xp.zeros_like(p.data) if v is None else p.backend.asarray(v, p.data.dtype)
-                update(p.data, p.grad, v, group.lr, group.momentum, group.weight_decay)
-                self.velocities[p.name] = v
+            for backend, some in groupby(group.parameters, lambda p: p.backend):
+                kernels, ps = backend.kernels, list(some)
+                update = kernels.sgd_torch_all_inplace if self.rule == "torch" else kernels.sgd_2012_all_inplace
+                vs = [self._velocity(p) for p in ps]
+                ws, gs = [p.data for p in ps], [p.grad for p in ps]
+                update(ws, gs, vs, group.lr, group.momentum, group.weight_decay)
+
+    def _velocity(self, p: Parameter) -> Any:
+        """0 before its first step. The network may have moved to another device or dtype since the last one."""
+        v = self.velocities.get(p.name)
+        v = p.backend.xp.zeros_like(p.data) if v is None else p.backend.asarray(v, p.data.dtype)
+        self.velocities[p.name] = v
+        return v
 
     @property
     def lr(self) -> float:

@@ -24,7 +24,7 @@ from .pool import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
-from .sgd import sgd_2012_inplace, sgd_torch_inplace
+from .sgd import sgd_2012_all_inplace, sgd_2012_inplace, sgd_torch_all_inplace, sgd_torch_inplace
 
 __all__ = [
     "adaptive_avg_pool2d_backward",
@@ -44,6 +44,8 @@ __all__ = [
     "linear_relu_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "sgd_2012_all_inplace",
     "sgd_2012_inplace",
+    "sgd_torch_all_inplace",
     "sgd_torch_inplace",
 ]

@@ -26,6 +26,22 @@ def sgd_2012_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, w
     _run(_2012, w, g, v, lr, momentum, weight_decay)
 
 
+def sgd_torch_all_inplace(
+    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> None:
+    """See the reference book."""
+    for w, g, v in zip(ws, gs, vs, strict=True):
+        sgd_torch_inplace(w, g, v, lr, momentum, weight_decay)
+
+
+def sgd_2012_all_inplace(
+    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> None:
+    """See the reference book."""
+    for w, g, v in zip(ws, gs, vs, strict=True):
+        sgd_2012_inplace(w, g, v, lr, momentum, weight_decay)
+
+
 def _plain(*arrays: Any) -> bool:
     return has_kernel(*arrays) and all(a.flags.c_contiguous and a.flags.writeable for a in arrays)
 

@@ -9,14 +9,18 @@ runs on CuPy arrays as it stands. Nothing of it has run on a GPU so far: docs/gp
 
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
 from .conv import col2im, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, im2col
+from .dropout import PhiloxGenerator as PhiloxGenerator, dropout_backward, dropout_forward
 from .fused import conv2d_relu_max_pool2d_backward, conv2d_relu_max_pool2d_forward
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
+from .loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from .norm import local_response_norm_backward, local_response_norm_forward
 from .pool import (
     adaptive_avg_pool2d_backward,
     adaptive_avg_pool2d_forward,
     max_pool2d_backward,
     max_pool2d_forward,
 )
+from .sgd import sgd_2012_all_inplace, sgd_2012_inplace, sgd_torch_all_inplace, sgd_torch_inplace
 
 __all__ = [
     "adaptive_avg_pool2d_backward",
@@ -28,15 +32,25 @@ __all__ = [
     "conv2d_relu_forward",
     "conv2d_relu_max_pool2d_backward",
     "conv2d_relu_max_pool2d_forward",
+    "dropout_backward",
+    "dropout_forward",
     "im2col",
     "linear_backward",
     "linear_forward",
     "linear_relu_backward",
     "linear_relu_forward",
+    "local_response_norm_backward",
+    "local_response_norm_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "relu_backward",
     "relu_forward",
+    "sgd_2012_all_inplace",
+    "sgd_2012_inplace",
+    "sgd_torch_all_inplace",
+    "sgd_torch_inplace",
     "softmax_backward",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
     "softmax_forward",
 ]

@@ -21,6 +21,7 @@ typedef ELEMENT element;
 typedef REAL real;
 
 #define INFINITE __uint_as_float(0x7f800000)
+#define NOT_A_NUMBER __uint_as_float(0x7fc00000)
 
 __device__ inline float to_real(float x) { return x; }
 __device__ inline double to_real(double x) { return x; }

@@ -110,13 +110,13 @@ def contiguous(array: Any) -> Any:
 def width(count: int, *arrays: Any) -> int:
     """How many neighbours a thread takes: 16 bytes, where that divides ``count`` and arrays begin at such a place."""
     lanes = 16 // arrays[0].dtype.itemsize
-    aligned = all(_address(array) % 16 == 0 for array in arrays)
+    aligned = all(address(array) % 16 == 0 for array in arrays)
     return lanes if count % lanes == 0 and aligned else 1
 
 
-def _address(array: Any) -> int:
-    address: int = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
-    return address
+def address(array: Any) -> int:
+    """Where the array begins, in bytes."""
+    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
 
 def rows(count: int, in_row: int) -> Grid:
@@ -126,11 +126,11 @@ def rows(count: int, in_row: int) -> Grid:
 
 def all_of(count: int) -> Grid:
     """The grid for ALL: a few thousand blocks are enough to keep any GPU busy."""
-    return min(-(-count // BLOCK), 4096), 1
+    return max(1, min(-(-count // BLOCK), 4096)), 1
 
 
 def tiles(row_count: int, packs: int, most: int = BLOCKS) -> tuple[Grid, Grid]:
-    """The grid and the block for TILE_ROWS and TILE_COLUMN: ``packs`` of columns, and at most so many blocks of rows."""
+    """Grid and block for TILE_ROWS and TILE_COLUMN: ``packs`` of columns, and at most so many blocks of rows."""
     across = min(32, 1 << (packs - 1).bit_length())
     down = BLOCK // across
     return (min(-(-row_count // down), most), -(-packs // across)), (across, down)

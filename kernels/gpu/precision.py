@@ -5,10 +5,10 @@
     "tf32"         float32                      of 10 bits          float32
     "bfloat16"     bfloat16                     of 7 bits           float32
 
-All three concern float32; float64 is computed in float64. With "bfloat16" the layers that multiply round what they are given,
-and their result is bfloat16 where a ReLU follows: a network's last layer, which has none, gives float32 logits to the
-loss. Weights stay float32 and are rounded on their way into a product. A bfloat16 has float32's exponents, so that
-small gradients do not vanish, and no loss has to be scaled.
+All three concern float32; float64 is computed in float64. With "bfloat16" the layers that multiply round what they are
+given, and their result is bfloat16 where a ReLU follows: a network's last layer, which has none, gives float32 logits
+to the loss. Weights stay float32 and are rounded on their way into a product. A bfloat16 has float32's exponents, so
+that small gradients do not vanish, and no loss has to be scaled.
 """
 
 from typing import Any

@@ -13,6 +13,8 @@ from .fused import (
     conv2d_relu_max_pool2d_forward,
     linear_relu_backward,
     linear_relu_forward,
+    sgd_2012_all_inplace,
+    sgd_torch_all_inplace,
 )
 from .geometry import output_size
 from .linear import linear_backward, linear_forward
@@ -51,7 +53,9 @@ __all__ = [
     "output_size",
     "relu_backward",
     "relu_forward",
+    "sgd_2012_all_inplace",
     "sgd_2012_inplace",
+    "sgd_torch_all_inplace",
     "sgd_torch_inplace",
     "softmax_backward",
     "softmax_cross_entropy_backward",

@@ -1,4 +1,4 @@
-"""Operations that an engine computes in one pass. Here: one after the other."""
+"""What an engine computes in one pass: operations behind each other, a rule for many arrays. Here: one by one."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from .activation import relu_backward, relu_forward
 from .conv import conv2d_backward, conv2d_forward
 from .linear import linear_backward, linear_forward
 from .pool import max_pool2d_backward, max_pool2d_forward
+from .sgd import sgd_2012_inplace, sgd_torch_inplace
 
 
 def conv2d_relu_forward(
@@ -49,3 +50,19 @@ def linear_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[
     """dx, dw, db as in linear_backward."""
     linear_saved, relu_saved = saved
     return linear_backward(relu_backward(dy, relu_saved), linear_saved, input_grad)
+
+
+def sgd_torch_all_inplace(
+    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> None:
+    """sgd_torch_inplace for every w with its g and v."""
+    for w, g, v in zip(ws, gs, vs, strict=True):
+        sgd_torch_inplace(w, g, v, lr, momentum, weight_decay)
+
+
+def sgd_2012_all_inplace(
+    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> None:
+    """sgd_2012_inplace for every w with its g and v."""
+    for w, g, v in zip(ws, gs, vs, strict=True):
+        sgd_2012_inplace(w, g, v, lr, momentum, weight_decay)

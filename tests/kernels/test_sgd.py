@@ -84,6 +84,23 @@ def test_only_w_and_v_are_written(book, rule, dtype):
     np.testing.assert_array_equal(g, np.random.default_rng(0).standard_normal((3, 4, 7))[1].astype(dtype))
 
 
+@dtypes
+@rules
+def test_a_list_is_its_arrays_one_by_one(book, rule, dtype):
+    """Of any sizes, more of them than are updated at once; one begins in the middle of its memory."""
+    rng = np.random.default_rng(0)
+    shapes = [(3, 5), (7,), (300, 17), (1,), *((n, 2) for n in range(1, 35))]
+    triples = [[rng.standard_normal(shape).astype(dtype) for shape in shapes] for _ in range(3)]
+    triples[0][1] = rng.standard_normal(8).astype(dtype)[1:]
+    expected = [[array.copy() for array in arrays] for arrays in triples]
+    for w, g, v in zip(*expected, strict=True):
+        getattr(book, rule)(w, g, v, 0.1, 0.9, 0.01)
+    getattr(book, rule.replace("inplace", "all_inplace"))(*triples, 0.1, 0.9, 0.01)
+    for found, right in zip(triples, expected, strict=True):
+        for a, b in zip(found, right, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
 @rules
 def test_nothing_happens_without_gradient_velocity_and_decay(book, rule):
     w = np.random.default_rng(0).standard_normal((4, 7))

@@ -1,0 +1,51 @@
+"""Dropout on a GPU: dropout.cu. The mask is a function of a seed and a counter, and backward computes it again."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import reference
+from ..array_module import array_module
+from .launch import all_of, contiguous, has_kernel, launch, width
+
+
+class PhiloxGenerator:
+    """Random numbers by Philox4x32-10: a function of the seed and of a counter that is kept on the device.
+
+    Each dropout takes the numbers behind the counter and moves it on, also when it is part of a recorded step.
+    """
+
+    def __init__(self, seed: int, xp: Any) -> None:
+        self.seed = seed % 2**64
+        self.counter = xp.zeros(1, "uint64")  # calls of Philox so far; each makes four numbers
+
+    def integers(self, high: int) -> int:
+        """A number in 0 ... high - 1, to seed another generator with. Waits for the device, and moves the counter."""
+        number = np.random.default_rng([self.seed, int(self.counter[0])]).integers(high)
+        self.counter += np.uint64(1)
+        return int(number)
+
+
+def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
+    """See the reference book, whose text it is for any other generator than a PhiloxGenerator."""
+    if not isinstance(rng, PhiloxGenerator) or not has_kernel(x):
+        y, saved = reference.dropout_forward(x, p, rng, inverted)
+        return y, ("reference", saved)
+    x, used = contiguous(x), array_module(x).empty_like(rng.counter)
+    launch("take_numbers", x, 1, (1, 1), rng.counter, used, -(-x.size // 4), block=(1, 1))
+    scale = 1 / (1 - p) if inverted and p < 1 else 1.0
+    return _drop(x, used, rng.seed, p, scale), ("gpu", used, rng.seed, p, scale)
+
+
+def dropout_backward(dy: Any, saved: Any) -> Any:
+    """See the reference book."""
+    if saved[0] == "reference":
+        return reference.dropout_backward(dy, saved[1])
+    return _drop(contiguous(dy), *saved[1:])
+
+
+def _drop(x: Any, used: Any, seed: int, p: float, scale: float) -> Any:
+    y = array_module(x).empty_like(x)
+    wide = min(4, width(x.size, x))
+    launch("dropout", x, wide, all_of(-(-x.size // 4)), x, y, used, seed, x.size, p, scale)
+    return y
