@@ -1,7 +1,16 @@
-"""One figure of a training run: its curves, what the first layer looks for, what the network says of test pictures."""
+"""Two figures of a training run, and a process beside it that draws them.
+
+The training figure has the curves, what the first layer looks for, and what the network says of test pictures;
+the confusion figure what it takes each class for.
+"""
 
 import os
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -10,8 +19,9 @@ from .backend import to_numpy
 from .data import Loader
 from .files import written_whole
 from .layers import Conv2d
+from .metrics import Evaluation, probabilities
 from .models import Network
-from .training import Epoch, probabilities
+from .training import Epoch
 
 INK, GREY, BLUE, ORANGE, GREEN, RED = "#222222", "#8a8a8a", "#2f6db3", "#e07b27", "#2e8b57", "#c0392b"
 STYLE: Any = {
@@ -31,50 +41,108 @@ STYLE: Any = {
 }
 ROWS, COLUMNS = 3, 8  # of test pictures
 SEARCHED = 500  # of them, for mistakes
+LABELLED = 30  # classes at most that a matrix names
+BARS, MISTAKES = 20, 8
+
+Job = tuple[Callable[..., None], tuple[Any, ...]]  # a function of this module and its arguments
 
 
 def training_figure(
     path: str | os.PathLike[str],
     title: str,
     history: Sequence[Epoch],
-    net: Network,
+    kernels: np.ndarray,
     images: np.ndarray,
     labels: Sequence[str],
     predicted: Sequence[str],
 ) -> None:
     """Draw a run and save it as PNG; the file appears whole or not at all.
 
-    ``images`` (up to ROWS * COLUMNS of them are shown) are (N, H, W, 3) uint8; ``labels`` and
-    ``predicted`` name their true classes and those that the network takes them for.
+    ``kernels`` (O, KH, KW, 3 or 1) are those of ``first_kernels``. ``images`` (up to ROWS * COLUMNS of them
+    are shown) are (N, H, W, 3) uint8; ``labels`` and ``predicted`` name their true classes and those that
+    the network takes them for.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure: Any = Figure(figsize=(13, 8.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
+    with _figure(path, title, (13, 8.6)) as figure:
         above, below = figure.subfigures(2, 1, height_ratios=(1, 1.18), squeeze=False).flat
         left, right = above.subfigures(1, 2, width_ratios=(2.1, 1), squeeze=False).flat
         _curves(left, history)
-        _filters(right, net, grey=bool((images == images[..., :1]).all()))
+        _filters(right, kernels)
         _pictures(below, images[: ROWS * COLUMNS], labels, predicted)
-        with written_whole(path) as unfinished:
-            figure.savefig(unfinished, format="png", dpi=120)
+
+
+def confusion_figure(path: str | os.PathLike[str], title: str, classes: Sequence[str], result: Evaluation) -> None:
+    """Draw what the test pictures of each class were taken for, and save it as PNG; whole or not at all."""
+    with _figure(path, title, (13, 7.6)) as figure:
+        left, right = figure.subfigures(1, 2, width_ratios=(1.45, 1), squeeze=False).flat
+        _matrix(left, classes, result.confusion)
+        above, below = right.subplots(2, 1, height_ratios=(1.6, 1))
+        _class_bars(above, classes, result.class_accuracy)
+        _mistake_bars(below, classes, result.confusion)
+
+
+class Artist:
+    """Draws in a process of its own, at a low priority, so that the training does not wait."""
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def draw(self, jobs: Sequence[Job]) -> None:
+        """Draw these, soon. A figure that cannot be written is told of on standard error."""
+        # Not a fork: a process with threads, or one that uses a GPU, cannot be forked safely.
+        self._process = get_context("spawn").Process(target=_draw, args=(jobs,), daemon=True)
+        self._process.start()
+
+    def wait(self) -> None:
+        """Until nothing is being drawn."""
+        if self._process is not None:
+            self._process.join()
+
+
+def _draw(jobs: Sequence[Job]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training
+    if hasattr(os, "nice"):
+        os.nice(10)
+    for draw, arguments in jobs:
+        try:
+            draw(*arguments)
+        except OSError as error:
+            print(f"Warning: {error}; a figure is missing", file=sys.stderr)
 
 
 def sample(net: Network, test: Loader) -> tuple[np.ndarray, list[str], list[str]]:
     """Test pictures for ``training_figure``, their classes, and the network's; the last are mistakes, if there are."""
     chosen = np.random.default_rng(0).permutation(len(test.dataset))[:SEARCHED]
     dataset = test.dataset.subset(chosen)
-    batches = Loader(dataset, test.preparation, test.batch_size).batches()
-    predicted = np.concatenate([probabilities(net, images).argmax(axis=1) for images, _ in batches])
-    wrong = np.flatnonzero(predicted != dataset.labels)[:COLUMNS]
-    right = np.flatnonzero(predicted == dataset.labels)[: ROWS * COLUMNS - len(wrong)]
-    shown = np.concatenate([right, wrong])
-    images = np.stack([test.preparation.for_testing(dataset.image(i)) for i in shown])
-    return images, [dataset.classes[dataset.labels[i]] for i in shown], [dataset.classes[predicted[i]] for i in shown]
+    loader = Loader(dataset, test.preparation, test.batch_size)
+    predicted = np.concatenate([probabilities(net, images).argmax(axis=1) for images, _ in loader.batches()])
+    read = np.array([i for i in range(len(dataset)) if dataset.where(i) not in loader.skipped])
+    right = predicted == dataset.labels[read]
+    wrong = np.flatnonzero(~right)[:COLUMNS]
+    shown = np.concatenate([np.flatnonzero(right)[: ROWS * COLUMNS - len(wrong)], wrong])
+    indices, predicted = read[shown], predicted[shown]
+    images = np.stack([test.preparation.for_testing(dataset.image(int(i))) for i in indices])
+    classes = dataset.classes
+    return images, [classes[label] for label in dataset.labels[indices]], [classes[label] for label in predicted]
+
+
+@contextmanager
+def _figure(path: str | os.PathLike[str], title: str, inches: tuple[float, float]) -> Iterator[Any]:
+    """An empty figure with a title; what is drawn on it is saved at the end."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure: Any = Figure(figsize=inches, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
+        yield figure
+        with written_whole(path) as unfinished:
+            figure.savefig(unfinished, format="png", dpi=120)
 
 
 def _curves(figure: Any, history: Sequence[Epoch]) -> None:
@@ -95,15 +163,20 @@ def _curves(figure: Any, history: Sequence[Epoch]) -> None:
         axes.legend()
 
 
-def _filters(figure: Any, net: Network, grey: bool) -> None:
-    """The first convolution's kernels as small pictures, each stretched to its own range.
+def first_kernels(net: Network, images: np.ndarray) -> np.ndarray:
+    """The first convolution's kernels, (O, KH, KW, 3), a copy.
 
-    For ``grey`` pictures the three colours of a kernel are added: that is all that such pictures see of it.
+    For grey ``images`` (N, H, W, 3) the three colours are added, (O, KH, KW, 1): that is all that such
+    pictures see of a kernel.
     """
     first = next(layer for _, layer in net.walk() if isinstance(layer, Conv2d))
     kernels = to_numpy(first.weight.data).transpose(3, 0, 1, 2)  # (O, KH, KW, 3)
-    if grey:
-        kernels = kernels.sum(axis=3, keepdims=True)  # (O, KH, KW, 1)
+    grey = bool((images == images[..., :1]).all())
+    return kernels.sum(axis=3, keepdims=True) if grey else kernels.copy()
+
+
+def _filters(figure: Any, kernels: np.ndarray) -> None:
+    """The kernels as small pictures, each stretched to its own range."""
     low, high = (extreme(kernels, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
     kernels = (kernels - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
     O, KH, KW, _ = kernels.shape
@@ -131,6 +204,68 @@ def _pictures(figure: Any, images: np.ndarray, labels: Sequence[str], predicted:
         line_end = " " if len(guess + label) < 12 else "\n"
         text = shorten(guess) if right else f"{shorten(guess)}{line_end}(is {shorten(label)})"
         axes.set_title(text, color=GREEN if right else RED, fontsize=9, loc="center", pad=3)
+
+
+def _matrix(figure: Any, classes: Sequence[str], confusion: np.ndarray) -> None:
+    """Shares of each row in shades; the counts, too, where there is room for them."""
+    K = len(classes)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes = figure.subplots()
+    # Shades of the square root, so that what is rare shows.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_title("What each class was taken for" + (", pictures" if K <= LABELLED else ", the darker the more often"))
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class")
+    axes.spines[:].set_visible(False)
+    if K > LABELLED:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    names = [shorten(name, 12) for name in classes]
+    axes.set_xticks(range(K), names, rotation=90 if max(map(len, names)) > 3 else 0)
+    axes.set_yticks(range(K), names)
+    axes.tick_params(length=0)
+    for row, column in zip(*np.nonzero(confusion), strict=True):
+        colour = "white" if shares[row, column] > 0.3 else INK if row == column else RED
+        axes.text(
+            column,
+            row,
+            int(confusion[row, column]),
+            color=colour,
+            fontsize=9 if K <= 12 else 7,
+            ha="center",
+            va="center",
+        )
+
+
+def _class_bars(axes: Any, classes: Sequence[str], accuracy: np.ndarray) -> None:
+    known = np.flatnonzero(np.isfinite(accuracy))
+    shown = known[np.argsort(accuracy[known], kind="stable")][:BARS]
+    _bars(axes, [shorten(classes[k]) for k in shown], 100 * accuracy[shown], BLUE, "{:.1f}")
+    axes.set_xlim(0, 108)  # with room for the values
+    axes.set_title(f"Accuracy of the {len(shown)} hardest classes, %" if len(shown) < len(known) else "Accuracy, %")
+
+
+def _mistake_bars(axes: Any, classes: Sequence[str], confusion: np.ndarray) -> None:
+    mistakes = confusion * (1 - np.eye(len(classes), dtype=np.int64))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:MISTAKES]
+    pairs = [divmod(int(at), len(classes)) for at in order if mistakes.flat[at] > 0]
+    names = [f"{shorten(classes[true])} taken for {shorten(classes[guess])}" for true, guess in pairs]
+    _bars(axes, names, np.array([mistakes[pair] for pair in pairs]), ORANGE, "{:.0f}")
+    axes.set_title("The most frequent mistakes, pictures" if pairs else "No mistakes")
+
+
+def _bars(axes: Any, names: Sequence[str], values: np.ndarray, colour: str, form: str) -> None:
+    """Horizontal, the first at the top, each with its value at its end."""
+    # By position: two classes may have the same short name.
+    axes.barh(range(len(names)), values, color=colour, height=0.65)
+    for at, value in enumerate(values):
+        axes.annotate(form.format(value), (value, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
 
 
 def shorten(name: str, width: int = 18) -> str:

@@ -12,11 +12,27 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     with written_whole("history.csv") as unfinished:
         unfinished.write_text(...)
+
+    The bytes are on the disk before the name is, and the name before this returns: after a loss of power
+    there is the old file or the new one.
     """
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.part")
     try:
         yield unfinished
+        with unfinished.open("r+b") as file:
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
+        _sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its file systems keep a journal of names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,10 +1,16 @@
 """The folder of a training run, and networks opened from it or from a file of weights.
 
-    runs/digits/run.json                  what was trained, on what and how
+    runs/digits/config.toml               every setting; ``alexnet-np train --config`` takes it back
+    runs/digits/run.json                  what was trained on what, the command that repeats it, versions
     runs/digits/history.csv               a line for each epoch
-    runs/digits/checkpoint.safetensors    only while the run is not finished: to resume it
-    runs/digits/weights.safetensors       when it is: torchvision's names and layouts
+    runs/digits/confusion.csv, .png       the last test: true classes in rows, the network's in columns
+    runs/digits/classes.csv               the last test: the accuracy of each class
+    runs/digits/skipped.csv               pictures that could not be read, if there are any
+    runs/digits/checkpoints/              only while the run is not finished: to resume it
+    runs/digits/best.safetensors          the weights of the best epoch so far
+    runs/digits/weights.safetensors       when it is finished: torchvision's names and layouts
     runs/digits/figure.png
+    runs/digits/events/                   with --tensorboard
 
 Every file appears whole or not at all.
 """
@@ -12,24 +18,28 @@ Every file appears whole or not at all.
 import csv
 import json
 import os
-from collections.abc import Sequence
+import platform
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from . import models, training, weights
+from . import __version__, checkpoints, models, weights
 from .data import Preparation
+from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
-from .training import Epoch, Recipe
+from .metrics import Evaluation
+from .training import Epoch
 
 RUNS = Path("runs")
-SETTINGS, HISTORY, CHECKPOINT, WEIGHTS, FIGURE = (
-    "run.json",
-    "history.csv",
-    "checkpoint.safetensors",
-    "weights.safetensors",
-    "figure.png",
-)
+CONFIG, SETTINGS = "config.toml", "run.json"
+HISTORY, CONFUSION, CLASSES, SKIPPED = "history.csv", "confusion.csv", "classes.csv", "skipped.csv"
+CHECKPOINTS, BEST, WEIGHTS = "checkpoints", "best.safetensors", "weights.safetensors"
+FIGURE, CONFUSION_FIGURE, EVENTS = "figure.png", "confusion.png", "events"
 
 
 def input_size(model: str) -> int | None:
@@ -49,18 +59,20 @@ def build(model: str, variant: str, num_classes: int, seed: int = 0, init: str |
 
 @dataclass(frozen=True)
 class Settings:
-    """What was trained (model, variant, classes), on what (data, preparation), and how (recipe)."""
+    """What was trained (model, variant, classes), and on what (data, preparation): all that its weights need."""
 
     model: str
     variant: str
     classes: list[str]
     data: str
     preparation: Preparation
-    recipe: Recipe
 
     def write(self, folder: Path) -> None:
+        """Into a run's folder, with the command that repeats the run, and what it was made with."""
+        command = f"alexnet-np train --config {shlex.quote(str(folder / CONFIG))}"
+        values = {**asdict(self), "repeat": command, "made_with": versions()}
         with written_whole(folder / SETTINGS) as unfinished:
-            unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -70,14 +82,25 @@ class Settings:
             raise FileNotFoundError(f"{folder} is no folder of a training run: there is no {SETTINGS} in it")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values["preparation"] = Preparation(**values["preparation"])
-            values["recipe"] = Recipe(**values["recipe"])
-            return cls(**values)
+            values = {field.name: values[field.name] for field in fields(cls)}
+            return cls(**values | {"preparation": Preparation(**values["preparation"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}: cannot be understood ({error})") from error
 
-    def build(self, init: str | None = None) -> models.Network:
-        return build(self.model, self.variant, len(self.classes), self.recipe.seed, init)
+    def build(self, seed: int = 0, init: str | None = None) -> models.Network:
+        return build(self.model, self.variant, len(self.classes), seed, init)
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a run's bits: this package, Python, the libraries that compute, machine and threads."""
+    libraries = {name: version(name) for name in ("numpy", "numba", "pillow")}
+    return {
+        "alexnet-np": __version__,
+        "python": platform.python_version(),
+        **libraries,
+        "machine": f"{platform.machine()}, {platform.platform()}",
+        "cores": str(usable_cores()),
+    } | {name: os.environ[name] for name in ("ALEXNET_NP_NUM_THREADS", *THREAD_VARIABLES) if name in os.environ}
 
 
 def create_folder(folder: Path | None, name: str) -> Path:
@@ -102,23 +125,47 @@ def create_folder(folder: Path | None, name: str) -> Path:
 
 def discard_folder(folder: Path) -> None:
     """Remove the folder of a run that has come to nothing; one with a checkpoint or weights stays."""
-    there = set(folder.iterdir())
-    if there <= {folder / SETTINGS, folder / HISTORY}:
-        for path in there:
-            path.unlink()
+    if any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS, BEST)):
+        return
+    for name in (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, FIGURE, CONFUSION_FIGURE):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / EVENTS, ignore_errors=True)
+    with suppress(OSError):  # what is still there is not the run's
         folder.rmdir()
 
 
 def write_history(folder: Path, history: Sequence[Epoch]) -> None:
-    with written_whole(folder / HISTORY) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    _write_rows(folder / HISTORY, [field.name for field in fields(Epoch)], map(astuple, history))
+
+
+def write_evaluation(folder: Path, classes: Sequence[str], result: Evaluation) -> None:
+    """The confusion matrix, a row for each true class, and the accuracy of each class."""
+    rows = ([name, *row] for name, row in zip(classes, result.confusion.tolist(), strict=True))
+    _write_rows(folder / CONFUSION, ["class", *classes], rows)
+    images, correct = result.confusion.sum(axis=1).tolist(), result.confusion.diagonal().tolist()
+    accuracy = result.class_accuracy.tolist()
+    _write_rows(
+        folder / CLASSES,
+        ["class", "images", "correct", "accuracy"],
+        zip(classes, images, correct, accuracy, strict=True),
+    )
+
+
+def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
+    """Paths of pictures that could not be read, and why."""
+    _write_rows(folder / SKIPPED, ["picture", "reason"], skipped.items())
+
+
+def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(Epoch)])
-        writer.writerows(astuple(row) for row in history)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def latest(root: Path = RUNS) -> Path:
     """The run that was last written to."""
-    runs = [path.parent for name in (WEIGHTS, CHECKPOINT) for path in root.glob(f"*/{name}")]
+    runs = [path.parent for name in (WEIGHTS, CHECKPOINTS) for path in root.glob(f"*/{name}")]
     if not runs:
         raise FileNotFoundError(f"there is no run in {root}/ yet: train one, or name a run or a file with --weights")
     return max(runs, key=lambda run: run.stat().st_mtime)
@@ -150,7 +197,7 @@ def open_trained(path: str | os.PathLike[str], model: str = "alexnet", variant: 
     settings = Settings.read(folder)
     net = settings.build(init="zeros")
     if path.is_dir() and not (path / WEIGHTS).exists():
-        training.load_checkpoint_weights(net, path / CHECKPOINT)
+        net.load_state_dict(checkpoints.newest_whole(path / CHECKPOINTS)[0].delivered_weights())
     else:
         weights.load(net, path / WEIGHTS if path.is_dir() else path)
     return Trained(net, settings.preparation, settings.classes, settings.data)

@@ -18,10 +18,20 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import alexnet_np
-from alexnet_np import backend, gradcheck, models, runs, training
+from alexnet_np import backend, gradcheck, metrics, models, runs, step
 from alexnet_np.cli import main
 
-FILES = {"run.json", "history.csv", "weights.safetensors", "figure.png"}
+FILES = {
+    "best.safetensors",
+    "classes.csv",
+    "config.toml",
+    "confusion.csv",
+    "confusion.png",
+    "figure.png",
+    "history.csv",
+    "run.json",
+    "weights.safetensors",
+}
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +127,15 @@ def test_idx_files_are_trained_on_too(tmp_path, capsys):
 
 def stop_after(monkeypatch, steps, number=signal.SIGINT):
     """Ctrl-C during this step."""
-    whole_step, taken = training.train_step, []
+    whole_step, taken = step.Step.__call__, []
 
-    def step(*args):
+    def interrupted(*args):
         taken.append(1)
         if len(taken) == steps:
             signal.raise_signal(number)
         return whole_step(*args)
 
-    monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(step.Step, "__call__", interrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -133,7 +143,15 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_bits(colours, 
     with monkeypatch.context() as patch:
         stop_after(patch, 4, number)
         assert train(colours, "--out", "stopped") == 130
-    assert files("stopped") == {"run.json", "history.csv", "checkpoint.safetensors"}
+    assert files("stopped") == {
+        "best.safetensors",
+        "checkpoints",
+        "classes.csv",
+        "config.toml",
+        "confusion.csv",
+        "history.csv",
+        "run.json",
+    }
     out = capsys.readouterr().out
     assert "Stopped after 1 epoch and 1 of 3 steps" in out
     assert "alexnet-np train --resume stopped" in out
@@ -148,7 +166,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_bits(colours, 
 
 
 def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys):
-    whole, calls = training.losses.top_k_correct, []
+    whole, calls = metrics.losses.top_k_correct, []
 
     def count(logits, labels, k):
         calls.append(k)
@@ -156,7 +174,7 @@ def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys
             signal.raise_signal(signal.SIGINT)
         return whole(logits, labels, k)
 
-    monkeypatch.setattr(training.losses, "top_k_correct", count)
+    monkeypatch.setattr(metrics.losses, "top_k_correct", count)
     assert train(colours, "--out", "stopped", "--batch-size", "2") == 130
     assert "Stopped after 0 epochs and 6 of 6 steps" in capsys.readouterr().out
     monkeypatch.undo()
@@ -181,12 +199,24 @@ def test_nan_stops_the_run_with_the_layer_and_leaves_nothing(colours, monkeypatc
     assert files("runs") == set()
 
 
-def test_a_picture_that_is_none_stops_the_run_and_leaves_nothing(tmp_path, capsys):
-    folder = write_class_folders(tmp_path / "data", 3)
+def test_pictures_that_are_none_are_told_of_after_the_epoch(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "data", 4)
     for path in (folder / "red").iterdir():
         path.write_text("no image")
+    assert train(folder) == 0
+    out = capsys.readouterr().out
+    assert out.count("Warning: 4 pictures could not be read") == 1  # after the first of three epochs
+    assert re.search(r"red.\d\.png: .*not an image", out)
+    with (tmp_path / "runs" / "data" / "skipped.csv").open(newline="") as file:
+        assert {Path(row["picture"]).name for row in csv.DictReader(file)} == {f"{i}.png" for i in range(4)}
+
+
+def test_data_without_a_readable_picture_stop_the_run_and_leave_nothing(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "data", 3)
+    for path in folder.glob("*/*"):
+        path.write_text("no image")
     assert train(folder) == 2
-    assert re.search(r"red.\d\.png: is not an image", capsys.readouterr().err)
+    assert "none of the 6 pictures can be read" in capsys.readouterr().err
     assert files("runs") == set()
 
 
@@ -258,9 +288,7 @@ def test_evaluate_refuses_what_does_not_fit(tmp_path, finished, colours, capsys)
     assert "there is no file nowhere" in fails(capsys, "evaluate", "--weights", "nowhere.safetensors")
     assert "no folder of a training run" in fails(capsys, "evaluate", "--weights", tmp_path)
     (tmp_path / "text.safetensors").write_text("no weights")
-    assert "cannot be read as safetensors" in fails(
-        capsys, "evaluate", "--weights", "text.safetensors", "--data", colours
-    )
+    assert "is not a file of weights" in fails(capsys, "evaluate", "--weights", "text.safetensors", "--data", colours)
     cut = (finished / "weights.safetensors").read_bytes()[:-10]
     (finished / "weights.safetensors").write_bytes(cut)
     assert "cannot be read as safetensors" in fails(capsys, "evaluate")
@@ -399,7 +427,7 @@ def test_the_whole_network_from_start_to_ctrl_c_to_the_end(tmp_path, colours):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "--resume run" in out
-    assert (tmp_path / "run" / "checkpoint.safetensors").stat().st_size > 400_000_000
+    assert (tmp_path / "run" / "checkpoints" / "00000003.safetensors").stat().st_size > 400_000_000
 
     resumed = run_module("train", "--resume", "run")
     assert resumed.returncode == 0, resumed.stderr

@@ -9,7 +9,8 @@ from alexnet_np import figures
 from alexnet_np.data import Arrays, Loader, Preparation
 from alexnet_np.training import Epoch
 
-HISTORY = [Epoch(i + 1, 0.01, 2 / (i + 1), 0.2 * i, 2.5 / (i + 1), 0.15 * i, 100.0, 0.0, 1.0) for i in range(5)]
+HISTORY = [Epoch(i + 1, 0.01, 2 / (i + 1), 0.2 * i, 2.5 / (i + 1), 0.15 * i, 1.0, 100.0, 0.0, 1.0) for i in range(5)]
+KERNELS = np.random.default_rng(0).standard_normal((8, 11, 11, 3))
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def pixels(path):
 
 def test_it_is_a_picture_with_the_test_images_and_the_mistakes_in_it(tmp_path, shown):
     images, labels, predicted = shown
-    figures.training_figure(tmp_path / "figure.png", "A run", HISTORY[:1], small_network(), images, labels, predicted)
-    figures.training_figure(tmp_path / "right.png", "A run", HISTORY, small_network(), images, labels, labels)
+    figures.training_figure(tmp_path / "figure.png", "A run", HISTORY[:1], KERNELS, images, labels, predicted)
+    figures.training_figure(tmp_path / "right.png", "A run", HISTORY, KERNELS, images, labels, labels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.png", "right.png"]
     one, other = pixels(tmp_path / "figure.png"), pixels(tmp_path / "right.png")
     assert one.shape[1] > 1200
@@ -42,7 +43,8 @@ def test_it_is_a_picture_with_the_test_images_and_the_mistakes_in_it(tmp_path, s
 def test_filters_are_grey_where_the_pictures_are(tmp_path, shown):
     images = shown[0][..., :1].repeat(3, axis=3)
     for name, pictures in (("grey", images), ("colour", shown[0])):
-        figures.training_figure(tmp_path / name, "A run", HISTORY, small_network(), pictures, *shown[1:])
+        kernels = figures.first_kernels(small_network(), pictures)
+        figures.training_figure(tmp_path / name, "A run", HISTORY, kernels, pictures, *shown[1:])
     # Where the filters are: the right third of the upper half.
     spread = {name: np.ptp(pixels(tmp_path / name)[100:400, 1150:], axis=2).max() for name in ("grey", "colour")}
     assert spread["grey"] < 40 < spread["colour"]
@@ -54,7 +56,7 @@ def test_what_fails_leaves_no_file(tmp_path, shown, monkeypatch):
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.training_figure(tmp_path / "figure.png", "A run", HISTORY, small_network(), *shown)
+        figures.training_figure(tmp_path / "figure.png", "A run", HISTORY, KERNELS, *shown)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import benchmark, doctor, evaluate, gradcheck, predict, summary, train
-from .common import UserError
+from . import benchmark, config, doctor, evaluate, gradcheck, predict, summary, train
+from .common import UserError, sentences
 
 COMMANDS = (train, evaluate, predict, summary, gradcheck, benchmark, doctor)
 
@@ -19,11 +19,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     whole = parser()
     args, others = whole.parse_known_args(argv)
-    if args.run is benchmark.run:
-        args.others = others
-    elif others:
-        whole.error(f"unrecognized arguments: {' '.join(others)}")
     try:
+        if path := train.config_file(args):
+            with sentences():
+                args.parser.set_defaults(**config.read(path, args.parser))
+            args, others = whole.parse_known_args(argv)
+        if args.run is benchmark.run:
+            args.others = others
+        elif others:
+            whole.error(f"unrecognized arguments: {' '.join(others)}")
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -55,5 +59,5 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return whole

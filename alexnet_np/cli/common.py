@@ -35,7 +35,7 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--model",
         choices=MODELS,
@@ -87,10 +87,15 @@ def amount(text: str) -> float:
     return _number(text, float, 0, "a number of at least 0")
 
 
-def _number(text: str, kind: Any, least: float, expected: str) -> Any:
+def share(text: str) -> float:
+    """A number from 0 to below 1."""
+    return _number(text, float, 0, "a number from 0 to below 1", 1)
+
+
+def _number(text: str, kind: Any, least: float, expected: str, below: float = float("inf")) -> Any:
     try:
         value = kind(text)
-        if least <= value < float("inf"):
+        if least <= value < below:
             return value
     except ValueError:
         pass

@@ -5,7 +5,6 @@ the val/ or test/ folder of a data set, or, where there is none, on all class fo
 """
 
 import argparse
-from dataclasses import asdict
 
 from .common import add_device, add_json, add_model, add_weights, count, print_json, sentences
 
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .. import data, runs, training
+    from .. import data, metrics, runs
 
     with sentences():
         path = args.weights or runs.latest()
@@ -40,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"{source} has {len(test.classes)} classes, but {path} knows {net.num_classes}")
         loader = data.Loader(test, trained.preparation, args.batch_size)
         batches = tqdm(loader.batches(), total=len(loader), desc="evaluate", unit="batch", leave=False, disable=None)
-        result = training.evaluate(net, batches)
+        result = metrics.evaluate(net, batches)
 
     if args.json:
-        print_json({"weights": str(path), "data": str(source), **asdict(result)})
+        figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
+        print_json({"weights": str(path), "data": str(source), **figures})
         return 0
     print(f"{path} on {result.images:,} images of {source}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from .. import runs, training
+    from .. import metrics, runs
     from ..data import images
 
     with sentences():
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     results = []
     for path, picture in zip(args.images, pictures, strict=True):
         prepared = trained.preparation.normalise(trained.preparation.for_testing(picture))
-        probabilities = training.probabilities(net, prepared[None])[0]
+        probabilities = metrics.probabilities(net, prepared[None])[0]
         top = np.argsort(-probabilities, kind="stable")[:5]
         guesses = [{"class": classes[k], "probability": float(probabilities[k])} for k in top]
         results.append({"image": path, "top": guesses})

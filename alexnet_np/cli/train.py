@@ -1,122 +1,162 @@
 """Train AlexNet, by default on 1,797 real handwritten digits: no download, a few minutes on two cores.
 
-The result is a folder, runs/NAME: weights.safetensors, history.csv and figure.png. Ctrl-C stops after the
-step in hand and leaves a checkpoint that --resume continues from, with the same result as without the stop.
+The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C stops after
+the step in hand and leaves a checkpoint that --resume continues from, with the same result as without the
+stop; after a crash it continues from the last checkpoint. docs/training.md says more.
 """
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, fields, replace
-from importlib.util import find_spec
+from contextlib import closing, suppress
+from dataclasses import asdict, fields
 from math import log
 from pathlib import Path
-from time import monotonic
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from ..recipe import OPTIMIZERS, SCHEDULES, Recipe
+from . import config
 from .common import (
-    MODELS,
-    VARIANTS,
     UserError,
     add_device,
     add_json,
+    add_model,
     amount,
     count,
     natural,
     print_json,
     sentences,
+    share,
 )
+from .stop import Stopped, StopRequest
 
 if TYPE_CHECKING:
     from ..data import Data
     from ..runs import Settings
     from ..training import Epoch, Progress, Trainer
+    from .keeping import Keeper
 
-CHECKPOINT_SECONDS = 600  # between the checkpoints of a run that is not stopped, written when an epoch ends
-
-RECIPE_ARGUMENTS = {
-    "epochs": (count, "N", "passes over the training pictures"),
-    "batch_size": (count, "N", "pictures in a step"),
-    "lr": (amount, "RATE", "highest learning rate"),
-    "momentum": (amount, "M", "of SGD"),
-    "weight_decay": (amount, "D", "of SGD, on all parameters"),
-    "warmup": (natural, "EPOCHS", "in which the learning rate rises; it falls along half a cosine after them"),
-    "seed": (natural, "N", "of weights, order, crops and dropout"),
+RECIPE: dict[str, tuple[dict[str, Any], str]] = {
+    "epochs": ({"type": count, "metavar": "N"}, "passes over the training pictures"),
+    "batch_size": ({"type": count, "metavar": "N"}, "pictures in a step"),
+    "accumulate": (
+        {"type": count, "metavar": "PARTS"},
+        "in which a step's pictures go through the network, one after another: less memory, the same step",
+    ),
+    "optimizer": ({"choices": OPTIMIZERS}, "2012: biases at twice the rate, without decay; rule of the 2012 code"),
+    "lr": ({"type": amount, "metavar": "RATE"}, "highest learning rate"),
+    "momentum": ({"type": amount, "metavar": "M"}, "of SGD"),
+    "weight_decay": ({"type": amount, "metavar": "D"}, "of SGD"),
+    "bias_decay": ({"action": argparse.BooleanOptionalAction}, "whether biases decay, too"),
+    "schedule": (
+        {"choices": SCHEDULES},
+        "of the learning rate: cosine, to 0; step, times gamma every --step-epochs; plateau, times gamma when the test "
+        "error does not fall, as by hand in 2012; constant; 2012, times gamma at the epochs of the 2012 code",
+    ),
+    "warmup": ({"type": natural, "metavar": "EPOCHS"}, "in which the learning rate rises"),
+    "step_epochs": ({"type": count, "metavar": "N"}, "of schedule step"),
+    "gamma": ({"type": share, "metavar": "FACTOR"}, "of schedules step, plateau and 2012"),
+    "patience": ({"type": natural, "metavar": "EPOCHS"}, "of schedule plateau, without a smaller test error"),
+    "label_smoothing": ({"type": share, "metavar": "E"}, "share of the wanted answer that is spread over all classes"),
+    "ema": (
+        {"type": share, "metavar": "DECAY"},
+        "of an average of the weights, such as 0.999, tested and saved for them",
+    ),
+    "early_stopping": ({"type": natural, "metavar": "EPOCHS"}, "without a better test ends the run; 0: never"),
+    "seed": ({"type": natural, "metavar": "N"}, "of weights, order, crops and dropout"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings: epochs = 30; flags win")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped, with its settings")
+    data = parser.add_argument_group("data and network")
+    data.add_argument(
         "--data",
         metavar="FOLDER",
+        default="digits",
         help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), or of IDX "
         "files as of MNIST (default: scikit-learn's digits)",
     )
-    parser.add_argument("--model", choices=MODELS, help="(default: alexnet, as torchvision has it)")
-    parser.add_argument(
-        "--variant", choices=VARIANTS, help="of alexnet_2012: the paper's or its code's (default: paper)"
-    )
-    parser.add_argument(
+    add_model(data)
+    data.add_argument(
         "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits and IDX files, 224 for others)"
     )
     recipe = parser.add_argument_group("recipe")
-    defaults = _recipe_defaults()
-    for name, (kind, metavar, text) in RECIPE_ARGUMENTS.items():
-        flag = f"--{name.replace('_', '-')}"
-        recipe.add_argument(flag, type=kind, metavar=metavar, help=f"{text} (default: {defaults[name]})")
+    for field in fields(Recipe):
+        options, text = RECIPE[field.name]
+        flag = f"--{field.name.replace('_', '-')}"
+        recipe.add_argument(flag, **options, default=field.default, help=f"{text} (default: %(default)s)")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for the result (default: runs/NAME, by the data's name)"
     )
-    run.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped, with its settings")
+    run.add_argument(
+        "--checkpoint-minutes",
+        type=amount,
+        default=10,
+        metavar="M",
+        help="at most between two checkpoints; 0: one after each step (default: %(default)s)",
+    )
+    run.add_argument(
+        "--figure-minutes",
+        type=amount,
+        default=5,
+        metavar="M",
+        help="at least between two drawings of the figures, after an epoch (default: %(default)s)",
+    )
+    run.add_argument("--tensorboard", action="store_true", help="write event files into the run's folder, too")
     add_device(run)
     add_json(run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import backend, runs, training
+    from .. import backend, checkpoints, runs, training
+    from .keeping import Keeper
 
     say = Say(args.json)
     with sentences():
+        recipe = Recipe(**{name: getattr(args, name) for name in RECIPE})
         backend.get(args.device)  # before the slow part
-        if args.resume is None:
-            settings, data = _new_run(args)
-        else:
-            settings, data = _run_to_resume(args)
-        net = settings.build(init="zeros" if args.resume else None).to(args.device)
-        trainer = training.Trainer(net, data.train, data.test, settings.preparation, settings.recipe)
+        settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
+        checkpoint = None
+        if args.resume and (args.resume / runs.CHECKPOINTS).is_dir():
+            checkpoint, damages = checkpoints.newest_whole(args.resume / runs.CHECKPOINTS)
+            for damage in damages:
+                say(f"Warning: {damage}; the one before it is taken")
+        net = settings.build(recipe.seed, init="zeros" if checkpoint else None).to(args.device)
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
-        if args.resume:
-            folder = args.resume
-            trainer.load(folder / runs.CHECKPOINT)
-        else:
-            folder = runs.create_folder(args.out, data.name)
+        trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe)
+        if checkpoint:
+            trainer.resume(checkpoint)
+        folder = args.resume or runs.create_folder(args.out, data.name)
 
     _introduce(say, settings, data, trainer, args.device)
     try:
         with sentences():
-            settings.write(folder)
-            finished = _train(say, trainer, folder)
-            if finished:
-                _keep(say, trainer, data.name, folder)
-            else:
-                trainer.save(folder / runs.CHECKPOINT)
-                runs.write_history(folder, trainer.history)
+            if not args.resume:
+                config.write(folder / runs.CONFIG, args.parser, vars(args))
+                settings.write(folder)
+            with closing(
+                Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
+            ) as keeper:
+                finished = _train(say, trainer, keeper)
+                keeper.finish() if finished else keeper.stopped()
     finally:
-        runs.discard_folder(folder)
+        if not args.resume:
+            runs.discard_folder(folder)
 
     if not finished:
         say(f"Stopped after {_position(trainer)}; the checkpoint is in {folder}/")
         say(f"To go on: alexnet-np train --resume {folder}")
         return 130
-    last = trainer.history[-1]
+    say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    outcome = trainer.outcome
     if args.json:
-        print_json({"run": str(folder), **asdict(last)})
+        print_json({"run": str(folder), **asdict(outcome)})
+    if trainer.stopped_early:
+        say(f"Stopped early: epoch {outcome.epoch} was the best, and its weights are the result")
     time = _duration(sum(row.seconds for row in trainer.history))
-    say(f"{data.name}: {_epochs(trainer.epoch)} in {time}, test accuracy {_percent(last.test_accuracy)}")
+    say(f"{data.name}: {_epochs(trainer.epoch)} in {time}, test accuracy {_percent(outcome.test_accuracy)}")
     return 0
 
 
@@ -127,76 +167,47 @@ class Say:
         self.file = sys.stderr if json else sys.stdout
 
     def __call__(self, text: str) -> None:
-        print(text, file=self.file, flush=True)
+        from tqdm import tqdm
+
+        tqdm.write(text, file=self.file)  # above the bar, where there is one
+        self.file.flush()
 
 
-class StopRequest:
-    """Within it, the first Ctrl-C (or SIGTERM) is only noted; the second one interrupts as usual."""
+def config_file(args: argparse.Namespace) -> Path | None:
+    """The file whose settings are the defaults of the flags: the one that is named, or that of a run to resume."""
+    from .. import runs
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.made = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def grant(self) -> None:
-        """Raise _Stopped if a stop was asked for."""
-        if self.made:
-            raise _Stopped
-
-    def between(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """The batches, as long as no stop was asked for."""
-        for batch in batches:
-            self.grant()
-            yield batch
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _recipe_defaults() -> dict[str, Any]:
-    from ..training import Recipe
-
-    return {field.name: field.default for field in fields(Recipe)}
+    if args.command != "train":
+        return None
+    if args.resume is None:
+        return args.config
+    if args.config is not None:
+        raise UserError("--resume continues with the run's own settings: leave out --config")
+    if not (args.resume / runs.CONFIG).is_file():
+        raise UserError(f"{args.resume} is no folder of a training run: there is no {runs.CONFIG} in it")
+    return args.resume / runs.CONFIG
 
 
 def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
-    from .. import data, runs, training
+    """Also says in ``args`` what was left open: see config.write."""
+    from .. import data, runs
 
-    given = {name: value for name in RECIPE_ARGUMENTS if (value := getattr(args, name)) is not None}
-    recipe = replace(training.Recipe(), **given)
-    source = data.sources.DIGITS if args.data is None else str(Path(args.data).resolve())
-    loaded = data.load(source)
-    model = args.model or "alexnet"
-    size = args.size or runs.input_size(model)
-    settings = runs.Settings(
-        model=model,
-        variant=args.variant or "paper",
-        classes=loaded.train.classes,
-        data=source,
-        preparation=loaded.preparation(size),
-        recipe=recipe,
-    )
-    return settings, loaded
+    args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
+    loaded = data.load(args.data)
+    preparation = loaded.preparation(args.size or runs.input_size(args.model))
+    args.size = preparation.size
+    return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
     from .. import data, runs
 
-    names = ["data", "model", "variant", "size", *RECIPE_ARGUMENTS, "out"]
-    if given := [name for name in names if getattr(args, name) is not None]:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
     settings = runs.Settings.read(args.resume)
+    own = config.read(args.resume / runs.CONFIG, args.parser)
+    may_change = config.in_group(args.parser, "run")
+    if others := [name for name, value in own.items() if getattr(args, name) != value and name not in may_change]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
     if (args.resume / runs.WEIGHTS).exists():
         raise UserError(f"{args.resume} is finished: there is nothing to resume")
     loaded = data.load(settings.data)
@@ -206,66 +217,47 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
 
 
 def _introduce(say: Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
-    net, recipe, size = trainer.net, settings.recipe, settings.preparation.size
+    net, recipe, size = trainer.net, trainer.recipe, settings.preparation.size
     parameters = sum(p.data.size for p in net.parameters())
     say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters, on {device}")
     say(f"{data.name}: {len(data.train):,} pictures to train, {len(data.test):,} to test, of {size}x{size} pixels")
     say(f"{_epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")
-    say(f"SGD: learning rate {recipe.lr:g}, momentum {recipe.momentum:g}, weight decay {recipe.weight_decay:g}")
-    if trainer.epoch or trainer.batch:
+    say(
+        f"SGD: learning rate {recipe.lr:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
+        f"weight decay {recipe.weight_decay:g}"
+    )
+    if trainer.steps_done:
         say(f"resumed after {_position(trainer)}")
 
 
-class _Stopped(Exception):  # noqa: N818
-    """Training was asked to stop."""
-
-
-def _train(say: Say, trainer: "Trainer", folder: Path) -> bool:
+def _train(say: Say, trainer: "Trainer", keeper: "Keeper") -> bool:
     """Train to the end; False if it was asked to stop before."""
     from tqdm import tqdm
 
-    from .. import runs, training
-
-    steps, epochs = len(trainer.train), trainer.recipe.epochs
-    done = trainer.epoch * steps + trainer.batch
-    saved = monotonic()
+    epochs = trainer.recipe.epochs
+    total = epochs * len(trainer.train)
     with (
         StopRequest() as stop,
-        suppress(_Stopped),
+        suppress(Stopped),
         # disable=None: no bar where standard error is no terminal.
-        tqdm(total=epochs * steps, initial=done, unit="step", leave=False, disable=None, dynamic_ncols=True) as bar,
+        tqdm(
+            total=total, initial=trainer.steps_done, unit="step", leave=False, disable=None, dynamic_ncols=True
+        ) as bar,
     ):
         while not trainer.finished:
             bar.set_description(f"epoch {trainer.epoch + 1}/{epochs}", refresh=False)
             for progress in trainer.steps():
-                if trainer.epoch == 0 and trainer.batch == 1:
-                    bar.write(_first_loss(progress.loss, trainer.net.num_classes), say.file)
+                if trainer.steps_done == 1:
+                    say(_first_loss(progress.loss, trainer.net.num_classes))
                 bar.set_postfix_str(_bar_text(progress), refresh=False)
                 bar.update()
                 stop.grant()
-            line = trainer.end_epoch(training.evaluate(trainer.net, stop.between(trainer.test.batches())))
-            bar.write(_epoch_text(line, epochs), say.file)
-            say.file.flush()
-            runs.write_history(folder, trainer.history)
-            if monotonic() - saved > CHECKPOINT_SECONDS and not trainer.finished:
-                trainer.save(folder / runs.CHECKPOINT)
-                saved = monotonic()
+                keeper.step(progress)
+            result = trainer.evaluate(stop.between(trainer.test.batches()))
+            line = trainer.end_epoch(result)
+            say(_epoch_text(line, epochs))
+            keeper.epoch(line, result)
     return trainer.finished
-
-
-def _keep(say: Say, trainer: "Trainer", data_name: str, folder: Path) -> None:
-    """Write what a finished run leaves."""
-    from .. import figures, runs, weights
-
-    weights.save(trainer.net, folder / runs.WEIGHTS)
-    (folder / runs.CHECKPOINT).unlink(missing_ok=True)
-    if find_spec("matplotlib") is None:
-        say("There is no figure: it is drawn with matplotlib, which is not installed (pip install 'alexnet-np[demo]')")
-    else:
-        net, history = trainer.net, trainer.history
-        title = f"{type(net).__name__} on {data_name}: test accuracy {_percent(history[-1].test_accuracy)}"
-        figures.training_figure(folder / runs.FIGURE, title, history, net, *figures.sample(net, trainer.test))
-    say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
 def _first_loss(loss: float, num_classes: int) -> str:

@@ -1,0 +1,125 @@
+"""Checkpoints: files that are whole or not there, and a small ring of them.
+
+    runs/digits/checkpoints/00000450.safetensors      after 450 steps
+    runs/digits/checkpoints/00000500.safetensors
+
+A checkpoint carries a checksum over all that is in it. Where the newest turns out to be damaged, the one
+before it is taken: the training then repeats some steps, with the same bits.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import written_whole
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """``state``, what JSON can hold; ``tensors``, arrays by names such as "net.features.0.weight"."""
+
+    state: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+    def part(self, kind: str) -> dict[str, np.ndarray]:
+        """The tensors of a kind ("net", "velocity", "average"), by the name of the parameter."""
+        parts = ((*name.partition("."), array) for name, array in self.tensors.items())
+        return {name: array for its_kind, _, name, array in parts if its_kind == kind}
+
+    def delivered_weights(self) -> dict[str, np.ndarray]:
+        """What the run would deliver if it ended here: the average of the weights, if there is one."""
+        return self.part("average") or self.part("net")
+
+
+def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; the file appears whole or not at all. OSError where it cannot be written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    state = json.dumps(checkpoint.state)
+    metadata = {"trainer": state, "sha256": _digest(state, checkpoint.tensors)}
+    try:
+        with written_whole(path) as unfinished:
+            save_file(checkpoint.tensors, unfinished, metadata)
+    except (SafetensorError, OSError) as error:
+        raise OSError(f"checkpoint {path} could not be written ({error})") from error
+
+
+def read(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint. FileNotFoundError, or ValueError for a file that is none or not whole."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"checkpoint: there is no file {path}")
+    try:
+        with safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+        state, expected = metadata["trainer"], metadata["sha256"]
+    except (SafetensorError, KeyError, OSError) as error:
+        raise ValueError(f"{path} is not a checkpoint, or not a whole one ({error})") from error
+    if _digest(state, tensors) != expected:
+        raise ValueError(f"{path} is not a whole checkpoint (its checksum is another than when it was written)")
+    return Checkpoint(json.loads(state), tensors)
+
+
+def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
+    """Write the checkpoint of a step into a folder; then remove all but the newest, and what a kill left behind."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OSError(f"checkpoint: {folder} could not be made ({error})") from error
+    path = folder / f"{step:08}.safetensors"
+    write(path, checkpoint)
+    # Later steps than this one are of a run that was taken up again before them, for they were damaged.
+    kept = [old for old in in_ring(folder) if old <= path][-KEPT:]
+    for old in folder.iterdir():
+        if old not in kept:
+            old.unlink()
+    return path
+
+
+def in_ring(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the oldest first."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def newest_whole(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that is whole, and a sentence on each newer one that is not.
+
+    FileNotFoundError where there is no checkpoint, ValueError where none is whole.
+    """
+    damages: list[str] = []
+    for path in reversed(in_ring(folder)):
+        try:
+            return read(path), damages
+        except ValueError as error:
+            damages.append(str(error))
+    if damages:
+        raise ValueError(f"there is no whole checkpoint in {folder}: {'; '.join(damages)}")
+    raise FileNotFoundError(f"there is no checkpoint in {folder}")
+
+
+def remove_ring(folder: Path) -> None:
+    """Remove the checkpoints of a run that is finished."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+def _digest(state: str, tensors: dict[str, np.ndarray]) -> str:
+    """Of the state, and of every tensor's name, dtype, shape and bytes."""
+    digest = hashlib.sha256(state.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

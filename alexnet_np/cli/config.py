@@ -1,0 +1,103 @@
+"""Settings of a command in a TOML file: a key for each flag, without dashes and with _ between words.
+
+    epochs = 30
+    batch_size = 128
+    data = "photographs"
+
+Flags on the command line win. ``read`` and ``write`` take the argparse parser of the command for the list
+of settings: a new flag is a key at once.
+"""
+
+import argparse
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import written_whole
+
+NO_SETTINGS = ("help", "config", "resume")
+NOT_WRITTEN = ("out", "json")  # each run has a folder of its own
+
+
+def read(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """The settings in a file, as the parser would have them from flags.
+
+    FileNotFoundError; or ValueError for what is no TOML, an unknown key or a value that a flag would not take.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"config: there is no file {path}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise ValueError(f"{path}: cannot be read as TOML ({error})") from error
+    actions = _actions(parser)
+    settings = {}
+    for key, value in values.items():
+        if key not in actions:
+            nearest = difflib.get_close_matches(key, actions, n=1)
+            hint = f", did you mean {nearest[0]}?" if nearest else f" (there are {', '.join(sorted(actions))})"
+            raise ValueError(f"{path}: unknown setting {key}{hint}")
+        try:
+            settings[key] = _converted(actions[key], value)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise ValueError(f"{path}: {key}: {error}") from error
+    return settings
+
+
+def write(path: Path, parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
+    """Every setting that has a value, in the groups of the command's help. The file appears whole or not at all."""
+    lines = [f"# Repeat this run: alexnet-np train --config {path}"]
+    actions = _actions(parser)
+    for group in parser._action_groups:
+        keys = [action.dest for action in group._group_actions if action.dest in actions]
+        keys = [key for key in keys if key not in NOT_WRITTEN and values.get(key) is not None]
+        if keys:
+            lines += ["", f"# {group.title}", *(f"{key} = {_toml(values[key])}" for key in keys)]
+    with written_whole(path) as unfinished:
+        unfinished.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def in_group(parser: argparse.ArgumentParser, title: str) -> set[str]:
+    """The settings in a group of the command's help."""
+    return {a.dest for group in parser._action_groups if group.title == title for a in group._group_actions}
+
+
+def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    return {action.dest: action for action in parser._actions if action.dest not in NO_SETTINGS}
+
+
+def _converted(action: argparse.Action, value: Any) -> Any:
+    """A value of TOML as argparse has it from a flag."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ValueError(f"expected true or false, got {value!r}")
+        return value
+    if isinstance(action.nargs, int) or action.nargs in ("*", "+"):
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, got {value!r}")
+        return [_one(action, item) for item in value]
+    return _one(action, value)
+
+
+def _one(action: argparse.Action, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a number or a text, got {value!r}")
+    make: Any = action.type or str
+    value = make(str(value))
+    if action.choices is not None and value not in action.choices:
+        raise ValueError(f"expected one of {', '.join(map(str, action.choices))}, got {value!r}")
+    return value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    # A JSON string is a TOML string, but for one character that TOML wants escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,151 @@
+"""What a training run leaves in its folder, on the way and at its end.
+
+A file that cannot be written on the way (a full disk, say) is told of, and the training goes on: what was
+there before is still whole. At the end it is an error.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+
+from .. import checkpoints, figures, runs, weights
+from ..metrics import Evaluation
+from ..training import Epoch, Progress, Trainer
+
+TOLD = 5  # pictures that could not be read, after an epoch
+
+
+class Keeper:
+    """Writes the folder of a run. ``say`` tells a person something; minutes are the least between two."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        trainer: Trainer,
+        data_name: str,
+        folder: Path,
+        checkpoint_minutes: float,
+        figure_minutes: float,
+        tensorboard: bool,
+    ) -> None:
+        self.say = say
+        self.trainer = trainer
+        self.data_name = data_name
+        self.folder = folder
+        self.checkpoint_seconds = 60 * checkpoint_minutes
+        self.figure_seconds = 60 * figure_minutes
+        self.result: Evaluation | None = None
+        self.skipped: dict[str, str] = {}
+        self.saved = self.drawn = monotonic()
+        self.artist = figures.Artist() if find_spec("matplotlib") else None
+        self.events = None
+        if tensorboard:
+            from ..events import Events
+
+            self.events = Events(folder / runs.EVENTS, trainer.steps_done)
+
+    def step(self, progress: Progress) -> None:
+        """After a step."""
+        if self.events:
+            self.events.step(self.trainer.steps_done, progress)
+        if monotonic() - self.saved >= self.checkpoint_seconds:
+            self.checkpoint()
+
+    def epoch(self, line: Epoch, result: Evaluation) -> None:
+        """After an epoch and its test."""
+        trainer, self.result = self.trainer, result
+        if self.events:
+            self.events.epoch(trainer.steps_done, line)
+        self._tell_of_skipped()
+        with self._going_on():
+            runs.write_history(self.folder, trainer.history)
+            runs.write_evaluation(self.folder, trainer.test.dataset.classes, result)
+            if trainer.best is line:
+                with trainer.delivered():
+                    weights.save(trainer.net, self.folder / runs.BEST)
+        due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
+        if self.artist and due and not self.artist.busy:
+            self.artist.draw(self._figures())
+            self.drawn = monotonic()
+
+    def checkpoint(self) -> None:
+        """Save all that it takes to go on from here."""
+        with self._going_on():
+            self._checkpoint()
+        self.saved = monotonic()
+
+    def stopped(self) -> None:
+        """After a stop on the way: a checkpoint, or an OSError that says why not."""
+        self._checkpoint()
+        runs.write_history(self.folder, self.trainer.history)
+
+    def finish(self) -> None:
+        """After the last epoch. OSError where something cannot be written; the checkpoints stay then."""
+        trainer, folder = self.trainer, self.folder
+        if trainer.stopped_early:
+            weights.load(trainer.net, folder / runs.BEST)
+            trainer.average = None
+        if trainer.stopped_early or self.result is None:
+            self.result = trainer.evaluate(trainer.test.batches())
+        with trainer.delivered():
+            weights.save(trainer.net, folder / runs.WEIGHTS)
+        runs.write_history(folder, trainer.history)
+        runs.write_evaluation(folder, trainer.test.dataset.classes, self.result)
+        if self.artist:
+            self.artist.wait()
+            for draw, arguments in self._figures():
+                draw(*arguments)
+        else:
+            self.say(
+                "There is no figure: matplotlib, which draws it, is not installed (pip install 'alexnet-np[demo]')"
+            )
+        checkpoints.remove_ring(folder / runs.CHECKPOINTS)
+
+    def close(self) -> None:
+        if self.events:
+            self.events.close()
+        if self.artist:
+            self.artist.wait()
+
+    def _checkpoint(self) -> None:
+        trainer = self.trainer
+        checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
+
+    def _figures(self) -> list[figures.Job]:
+        """What is to be drawn: functions and their arguments, with all that they need from the network."""
+        trainer, folder = self.trainer, self.folder
+        accuracy = 100 * trainer.outcome.test_accuracy
+        title = f"{type(trainer.net).__name__} on {self.data_name}: test accuracy {accuracy:.1f} %"
+        with trainer.delivered():
+            shown = figures.sample(trainer.net, trainer.test)
+            kernels = figures.first_kernels(trainer.net, shown[0])
+        jobs: list[figures.Job] = [
+            (figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown))
+        ]
+        if self.result:
+            classes = trainer.test.dataset.classes
+            jobs.append((figures.confusion_figure, (folder / runs.CONFUSION_FIGURE, title, classes, self.result)))
+        return jobs
+
+    def _tell_of_skipped(self) -> None:
+        """Pictures that could not be read, once for each; a file has all of them."""
+        skipped = self.trainer.train.skipped | self.trainer.test.skipped
+        new = {path: reason for path, reason in skipped.items() if path not in self.skipped}
+        if not new:
+            return
+        self.skipped = skipped
+        with self._going_on():
+            runs.write_skipped(self.folder, skipped)
+        lines = [f"  {path}: {reason}" for path, reason in list(new.items())[:TOLD]]
+        more = [f"  and {len(new) - TOLD} more"] if len(new) > TOLD else []
+        number = "1 picture" if len(new) == 1 else f"{len(new)} pictures"
+        self.say("\n".join([f"Warning: {number} could not be read ({runs.SKIPPED} has all):", *lines, *more]))
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.say(f"Warning: {error}; the training goes on")

@@ -1,0 +1,56 @@
+"""What a network makes of pictures: loss, top-1 and top-5, accuracy by class, confusion matrix."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import losses
+from .backend import to_numpy
+from .models import Network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss, and shares of right answers from 0 to 1.
+
+    ``confusion`` (K, K) counts the pictures of each class (row) by the class that they were taken for
+    (column). Of equally likely classes that is the first; ``top1`` counts such a draw as wrong.
+    """
+
+    images: int
+    loss: float
+    top1: float
+    top5: float
+    confusion: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """The share of each class's pictures that were taken for it, (K,); NaN where there is no picture."""
+        images = self.confusion.sum(axis=1)
+        return np.where(images > 0, self.confusion.diagonal() / np.maximum(images, 1), np.nan)
+
+
+def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
+    """The network's answers to batches of images and labels, as ``Loader.batches`` gives them."""
+    images = top1 = top5 = 0
+    loss_sum = 0.0
+    confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
+    for x, labels in batches:
+        logits = net.logits(net.backend.asarray(x, net.dtype), keep=False)
+        loss, _ = losses.softmax_cross_entropy(logits, labels)
+        loss_sum += float(loss) * len(labels)
+        top1 += int(losses.top_k_correct(logits, labels, 1).sum())
+        top5 += int(losses.top_k_correct(logits, labels, 5).sum())
+        images += len(labels)
+        np.add.at(confusion, (to_numpy(labels), to_numpy(logits).argmax(axis=1)), 1)
+    if images == 0:
+        raise ValueError("evaluate: batches: expected at least one, got none")
+    return Evaluation(images, loss_sum / images, top1 / images, top5 / images, confusion)
+
+
+def probabilities(net: Network, images: Any) -> np.ndarray:
+    """What the network says of images (N, H, W, 3): (N, num_classes), in main memory."""
+    logits = net.logits(net.backend.asarray(images, net.dtype), keep=False)
+    return to_numpy(net.backend.kernels.softmax_forward(logits)[0])
