@@ -1,15 +1,15 @@
-"""The command line: python -m benchmarks [compare | report | readme]."""
+"""The command line: python -m benchmarks [gpu | compare | report | readme]."""
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import compare, machine, plots, readme, report
-from .contenders import ENTRIES
+from . import compare, gpu, machine, plots, readme, report
+from .contenders import ENTRIES, Entry
 from .run import PARTS, Run, Settings
 from .worker import ROOT
 
@@ -20,7 +20,8 @@ QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     arguments = _parser().parse_args(argv)
-    command = {None: _run, "compare": _compare, "report": _report, "readme": _readme}[arguments.command]
+    commands = {None: _run, "gpu": _gpu, "compare": _compare, "report": _report, "readme": _readme}
+    command = commands[arguments.command]
     try:
         return command(arguments)
     except (OSError, ValueError) as error:
@@ -32,21 +33,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure this project and its peers side by side: inference, training, layers, start and memory.",
-        epilog="contenders: " + ", ".join(entry.name for entry in ENTRIES),
+        epilog=_names(ENTRIES),
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="batch 16, two short rounds, the network only: two minutes on two cores"
+    _add_settings(
+        parser, ENTRIES, (1, 16, 128), "batch 16, two short rounds, the network only: two minutes on two cores"
     )
-    parser.add_argument("--contenders", type=_names, metavar="A,B", help="only these; see below")
-    parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help="batch sizes (1,16,128)")
     parser.add_argument("--threads", type=_positive, help="for every contender (the cores that this process may use)")
-    parser.add_argument("--rounds", type=_positive, help="turns of every contender (5)")
-    parser.add_argument("--parts", type=_parts, metavar="P,P", help=f"of {','.join(PARTS)} (all)")
-    parser.add_argument(
-        "--output", type=Path, help="folder for result.json, report.txt and the plots (runs/benchmark-DATE)"
-    )
 
     commands = parser.add_subparsers(dest="command", metavar="command", title="on results")
+    add = commands.add_parser("gpu", help="the same on a GPU, in three precisions", epilog=_names(gpu.GpuRun.field))
+    _add_settings(add, gpu.GpuRun.field, gpu.BATCHES, "batch 128, two short rounds, the network only, nothing compiled")
     add = commands.add_parser("compare", help="what changed between two results, with the noise")
     add.add_argument("old", type=Path)
     add.add_argument("new", type=Path)
@@ -57,9 +53,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_settings(parser: argparse.ArgumentParser, field: Sequence[Entry], batches: Sequence[int], quick: str) -> None:
+    parser.add_argument("--quick", action="store_true", help=quick)
+    names = _some_of([entry.name for entry in field])
+    parser.add_argument("--contenders", type=names, metavar="A,B", help="only these; see below")
+    sizes = ",".join(map(str, batches))
+    parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help=f"batch sizes ({sizes})")
+    parser.add_argument("--rounds", type=_positive, help="turns of every contender (5)")
+    parser.add_argument("--parts", type=_some_of(PARTS), metavar="P,P", help=f"of {','.join(PARTS)} (all)")
+    parser.add_argument(
+        "--output", type=Path, help="folder for result.json, report.txt and the plots (runs/benchmark-DATE)"
+    )
+
+
+def _names(field: Sequence[Entry]) -> str:
+    return "contenders: " + ", ".join(entry.name for entry in field)
+
+
 def _run(arguments: argparse.Namespace) -> int:
-    quick = QUICK if arguments.quick else {}
-    names = [entry.name for entry in ENTRIES if entry.quick or not arguments.quick]
+    return _measure(arguments, Run, QUICK if arguments.quick else {})
+
+
+def _gpu(arguments: argparse.Namespace) -> int:
+    if problem := gpu.problem():
+        raise ValueError(problem)
+    return _measure(arguments, gpu.GpuRun, {"batches": gpu.BATCHES, **(gpu.QUICK if arguments.quick else {})})
+
+
+def _measure(arguments: argparse.Namespace, run: type[Run], quick: dict[str, Any]) -> int:
+    names = [entry.name for entry in run.field if entry.quick or not arguments.quick]
     given = {
         key: value
         for key in ("contenders", "batches", "threads", "rounds", "parts")
@@ -72,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     folder = arguments.output or ROOT / "runs" / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
-    result = Run(settings, lambda result: _write(result, folder / "result.json"))()
+    result = run(settings, lambda result: _write(result, folder / "result.json"))()
     print(_show(result, folder))
     return 0
 
@@ -92,16 +114,23 @@ def _readme(arguments: argparse.Namespace) -> int:
     results = [arguments.result] if arguments.result else list(RESULTS.glob("*/result.json"))
     if not results:
         raise ValueError(f"expected a result.json, or one in a folder of {RESULTS}")
-    newest = max(map(_read, results), key=lambda result: result["date"])
+    newest = max(filter(_on_cpu, map(_read, results)), key=lambda result: result["date"])
     path.write_text(readme.replace(path.read_text(encoding="utf-8"), newest), encoding="utf-8")
     return 0
+
+
+def _on_cpu(result: report.Result) -> bool:
+    return "gpu" not in result["machine"]
 
 
 def _show(result: report.Result, folder: Path) -> str:
     """Write report.txt and the plots into the folder; the text, with a line that says what was written."""
     text = report.text(result)
     (folder / "report.txt").write_text(text, encoding="utf-8")
-    names = plots.draw(result, folder)
+    try:
+        names = plots.draw(result, folder)
+    except ImportError as error:
+        return f"{text}\n{folder}: result.json, report.txt; no plots, as matplotlib cannot be imported ({error})"
     return f"{text}\n{folder}: {', '.join(('result.json', 'report.txt', *names))}"
 
 
@@ -122,18 +151,13 @@ def _write(result: report.Result, path: Path) -> None:
     part.replace(path)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return _chosen(text, [entry.name for entry in ENTRIES])
+def _some_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def chosen(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := [name for name in names if name not in known]:
+            raise argparse.ArgumentTypeError(f"expected some of {','.join(known)}, got {unknown[0]!r}")
+        return names
 
-
-def _parts(text: str) -> tuple[str, ...]:
-    return _chosen(text, list(PARTS))
-
-
-def _chosen(text: str, known: list[str]) -> tuple[str, ...]:
-    chosen = tuple(text.split(","))
-    if unknown := [name for name in chosen if name not in known]:
-        raise argparse.ArgumentTypeError(f"expected some of {','.join(known)}, got {unknown[0]!r}")
     return chosen
 
 

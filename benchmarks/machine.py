@@ -9,7 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
+try:
+    import psutil
+except ImportError:  # a machine for `benchmarks gpu` need not have it: see Load, rss_mib
+    psutil = None
 
 MIB = 2**20
 
@@ -19,10 +22,10 @@ def describe(threads: int) -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "simd": _simd(),
-        "cores": psutil.cpu_count(),
+        "cores": os.cpu_count(),
         "cores_allowed": cores_allowed(),
         "threads": threads,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
@@ -61,6 +64,8 @@ def commit(root: Path) -> str | None:
 
 def rss_mib() -> float:
     """Main memory of this process now, MiB."""
+    if sys.platform == "linux":
+        return _status("VmRSS") / 1024
     return psutil.Process().memory_info().rss / MIB
 
 
@@ -68,8 +73,7 @@ def peak_mib() -> float:
     """Main memory of this process at most, since reset_peak where that works and else since its start. MiB."""
     if sys.platform == "linux":
         # Not getrusage: its ru_maxrss also counts the process that this one was forked from.
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return _status("VmHWM") / 1024
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / MIB
     import resource
@@ -85,13 +89,18 @@ def reset_peak() -> None:
 
 
 class Load:
-    """Seconds of processor time since the object was made: of these processes, and of all others."""
+    """Seconds of processor time since the object was made: of these processes, and of all others.
+
+    Nothing is seen where psutil is not installed.
+    """
 
     def __init__(self, processes: Iterable[int]) -> None:
-        self.processes = [psutil.Process(pid) for pid in processes]
+        self.processes = [psutil.Process(pid) for pid in processes] if psutil else []
         self.start = self._now()
 
     def _now(self) -> tuple[float, dict[int, float]]:
+        if not psutil:
+            return 0.0, {}
         system = psutil.cpu_times()
         busy = sum(system) - system.idle - getattr(system, "iowait", 0) - getattr(system, "guest", 0)
         return busy, {p.pid: sum(p.cpu_times()[:2]) for p in self.processes if p.is_running()}
@@ -101,6 +110,17 @@ class Load:
         busy, own = self._now()
         used = {pid: seconds - self.start[1][pid] for pid, seconds in own.items()}
         return used, max(0.0, busy - self.start[0] - sum(used.values()))
+
+
+def _status(name: str) -> int:
+    """A line of what Linux says about this process."""
+    return int(Path("/proc/self/status").read_text().partition(f"{name}:")[2].split()[0])
+
+
+def _memory_gib() -> float:
+    if psutil:
+        return round(psutil.virtual_memory().total / 2**30, 1)
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
 def _cpu_name() -> str:

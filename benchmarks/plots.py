@@ -22,6 +22,22 @@ COLOURS = {
     "jax": "#3f8f6b",
     "onnxruntime": "#7b5ea7",
     "numpy": "#9a9a9a",
+    # on a GPU: a hue for each framework, paler from bfloat16 to float32
+    "bfloat16": "#d62839",
+    "bfloat16-eager": "#a85a5a",
+    "tf32": "#ec8385",
+    "tf32-eager": "#c9a09f",
+    "float32": "#f5c4c2",
+    "float32-eager": "#ddc9c8",
+    "compile-bfloat16": "#14506e",
+    "compile-tf32": "#3f7896",
+    "compile-float32": "#7fa8bd",
+    "torch-bfloat16": "#2f8fbf",
+    "torch-tf32": "#74b8dc",
+    "torch-float32": "#b5d8ea",
+    "jax-bfloat16": "#3f8f6b",
+    "jax-tf32": "#7dbb9d",
+    "jax-float32": "#bfdfce",
 }
 WIDEST = 3.0  # ratios beyond are cut off, and say so
 STYLE = {
@@ -65,7 +81,8 @@ def _ratios(result: Result) -> "Figure | None":
             _ratio_bars(axes[i, j], result, lines[i][j])
     for ax in axes[-1]:
         ax.set_xlabel("time / time of the quickest peer")
-    _caption(figure, result, "AlexNet, 224x224, float32: time against the quickest peer (less is better)")
+    peer = "the quickest peer of the same precision" if "gpu" in result["machine"] else "the quickest peer"
+    _caption(figure, result, f"{report.title(result)}: time against {peer} (less is better)")
     return figure
 
 
@@ -137,7 +154,7 @@ def _batches(result: Result) -> "Figure | None":
             rows = [row for row in result["network"] if row["work"] == work and row["contender"] == name]
             if rows:
                 x, y = [row["batch"] for row in rows], [row["median_s"] / row["batch"] * 1e3 for row in rows]
-                bold = 2.5 if name == "cpu" else 1.3
+                bold = 2.5 if name in ("cpu", "tf32", "bfloat16") else 1.3
                 ax.loglog(
                     x,
                     y,
@@ -157,7 +174,7 @@ def _batches(result: Result) -> "Figure | None":
         ax.set_xlabel("images in a batch")
         ax.set_ylabel("ms for each image")
     axes[1].legend(frameon=False, fontsize=8)  # everybody infers
-    _caption(figure, result, "AlexNet, 224x224, float32: time for one image against the batch size")
+    _caption(figure, result, f"{report.title(result)}: time for one image against the batch size")
     return figure
 
 

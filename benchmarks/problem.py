@@ -50,6 +50,14 @@ class Layer:
         """Floating-point operations for one image of a direct "forward", or of a "backward" with its two gradients."""
         return 2 * self.macs * (1 if direction == "forward" or self.first else 2)
 
+    def traffic(self, direction: str, N: int) -> int:
+        """The numbers that have to be read or written for N images, if each crosses the memory bus once."""
+        x, y, w = N * prod(self.x), N * prod(self.y), prod(self.w) if self.w else 0
+        if direction == "forward":
+            return x + w + y
+        # x (which a pooling looks at for its winners), w and dy come in; dx, but for the first layer's, and dw go out.
+        return x + y + (w + x if not self.first else 0) + w
+
 
 LAYERS = (
     Layer("conv1", "conv", "features.0", (224, 224, 3), (55, 55, 64), (11, 11, 3, 64), stride=4, padding=2, relu=True),
@@ -91,14 +99,20 @@ def batch(N: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((N, *LAYERS[0].x), dtype=np.float32), rng.integers(CLASSES, size=N)
 
 
-def layer_data(layer: Layer, N: int) -> dict[str, np.ndarray]:
-    """What one layer alone is timed on: x, dy, and w and b where it has them."""
+def layer_data(layer: Layer, N: int, rounded: bool = False) -> dict[str, np.ndarray]:
+    """What one layer alone is timed on: x, dy, and w and b where it has them.
+
+    ``rounded`` to what bfloat16 can hold too: else it would see other winners than float64 where it pools.
+    """
     rng = np.random.default_rng(2)
     data = {name: rng.standard_normal((N, *getattr(layer, name)), dtype=np.float32) for name in ("x", "y")}
     data["dy"] = data.pop("y")
     if layer.w:
         bound = 1 / sqrt(prod(layer.w[:-1]))
         data |= {"w": _uniform(rng, bound, layer.w), "b": _uniform(rng, bound, layer.w[-1:])}
+    if rounded:
+        for array in data.values():
+            array.view(np.uint32)[...] &= np.uint32(0xFFFF0000)  # the upper half of a float32 is a bfloat16
     return data
 
 

@@ -7,6 +7,7 @@ from . import correctness, problem
 
 Result = Mapping[str, Any]
 WORKS = ("training step", "inference")
+DIRECTIONS = ("forward", "backward")
 BUSY = 0.1  # cores taken by other programs that spoil a result
 
 
@@ -26,9 +27,26 @@ def machine_line(result: Result) -> str:
 
 
 def blas_line(result: Result) -> str:
-    """NumPy's BLAS and its peak."""
+    """NumPy's BLAS and its peak; of a GPU its name and its ceilings."""
     machine = result["machine"]
+    if "gpu" in machine:
+        if "gemm_gflops" not in machine:
+            return f"{machine['gpu']}; ceilings not measured"
+        gemm = ", ".join(f"{precision} {gflops / 1e3:.3g}" for precision, gflops in machine["gemm_gflops"].items())
+        return f"{machine['gpu']}; a large product: {gemm} TFLOP/s; a large copy: {machine['copy_gbs']:.0f} GB/s"
     return f"NumPy on {', '.join(machine['blas'])}, sgemm peak {machine['sgemm_gflops']:.0f} GFLOP/s"
+
+
+def peak(result: Result, name: str) -> float | None:
+    """The GFLOP/s of a large matrix product in the contender's precision."""
+    machine = result["machine"]
+    if "gpu" in machine:
+        return machine.get("gemm_gflops", {}).get(result["contenders"][name]["precision"])
+    return machine["sgemm_gflops"]
+
+
+def title(result: Result) -> str:
+    return "AlexNet, 224x224x3" if "gpu" in result["machine"] else "AlexNet, float32, 224x224x3"
 
 
 def versions_line(result: Result) -> str:
@@ -86,19 +104,24 @@ process of its own and {threads} threads. They take turns: {rounds} rounds, each
 call that is not counted. Times are medians. A ratio is a time over that of the quickest peer in the
 same round (median and range). GFLOP/s count the operations of direct convolution: with fewer
 multiplications they may pass the peak. Errors are the worst relative L2 errors against float64."""
+METHOD_GPU = """\
+On the GPU a precision is that of products ("tf32") or of activations too ("bfloat16"; weights are kept in
+float32). A ratio is to the quickest peer of the same precision. Calls are timed in bursts, which end when the GPU has
+finished; the time of a call is its share. A backward alone is a burst of both, less the time of a forward."""
 CAUTION = "CAUTION: other programs were computing on this machine. Do not trust these figures."
 
 
 def _head(result: Result) -> str:
     idle, others = (max((load[key] for load in result["load"]), default=0.0) for key in ("idle_contenders", "others"))
     lines = [
-        f"AlexNet, float32, 224x224x3, {problem.CLASSES} classes ({revision(result)})",
+        f"{title(result)}, {problem.CLASSES} classes ({revision(result)})",
         "",
         machine_line(result),
         blas_line(result),
         versions_line(result),
         "",
         METHOD.format(momentum=problem.MOMENTUM, weight_decay=problem.WEIGHT_DECAY, **result["settings"]),
+        *([METHOD_GPU] if "gpu" in result["machine"] else []),
         f"Waiting contenders kept at most {idle:.2f} cores busy, other programs at most {others:.2f}.",
         *([CAUTION] if others > BUSY else []),
     ]
@@ -106,7 +129,7 @@ def _head(result: Result) -> str:
 
 
 def _network(result: Result) -> Iterator[str]:
-    header = ("", "ms", "quartiles", "best", "images/s", "GFLOP/s", "of sgemm", "ratio", "range", "error")
+    header = ("", "ms", "quartiles", "best", "images/s", "GFLOP/s", "of GEMM", "ratio", "range", "error")
     for work in WORKS:
         for N in batches(result):
             rows = [_network_row(result, row) for row in times(result, work, N)]
@@ -125,10 +148,14 @@ def _network_row(result: Result, row: Mapping[str, Any]) -> list[str]:
         ms(row["best_s"]),
         f"{row['batch'] / row['median_s']:.1f}",
         f"{row['gflops']:.0f}",
-        f"{row['gflops'] / result['machine']['sgemm_gflops']:.0%}",
+        _share(row["gflops"], peak(result, row["contender"])),
         *ratios,
         f"{_network_error(result, row):.0e}",
     ]
+
+
+def _share(rate: float, most: float | None) -> str:
+    return "-" if most is None else f"{rate / most:.0%}"
 
 
 def _network_error(result: Result, row: Mapping[str, Any]) -> float:
@@ -158,6 +185,33 @@ def _layers(result: Result) -> Iterator[str]:
         if check["layer"]
     }
     yield "Layers alone, worst error of output and gradients\n\n" + table(header, _grid(errors, names))
+    if "gpu" in result["machine"]:
+        yield from _ceilings(result, names)
+
+
+def _ceilings(result: Result, names: Sequence[str]) -> Iterator[str]:
+    """How near this project's layers come to what the GPU can do: in products, or in bytes if each moves once."""
+    units = ("TFLOP/s", "%", "GB/s", "%")
+    header = ("", *(f"{direction} {unit}" for direction in DIRECTIONS for unit in units))
+    for name in names:
+        if result["contenders"][name]["ours"]:
+            found = {(row["layer"], row["direction"]): row for row in result["layers"] if row["contender"] == name}
+            rows = [
+                [layer.name, *(cell for direction in DIRECTIONS for cell in _rates(result, layer, found, direction))]
+                for layer in problem.LAYERS
+            ]
+            what = "layers alone: rates, and their shares of a large product and a large copy"
+            yield f"{label(result, name)}, {what}\n\n" + table(header, rows)
+
+
+def _rates(result: Result, layer: problem.Layer, found: Mapping[tuple[str, str], Any], direction: str) -> list[str]:
+    row = found.get((layer.name, direction))
+    if row is None or not row["median_s"]:  # a backward that is a difference of times may be 0
+        return ["-"] * 4
+    bytes_each = 2 if result["contenders"][row["contender"]]["precision"] == "bfloat16" else 4
+    gbs = bytes_each * layer.traffic(direction, row["batch"]) / row["median_s"] / 1e9
+    flops = [f"{row['gflops'] / 1e3:.3g}", _share(row["gflops"], peak(result, row["contender"]))]
+    return [*(flops if layer.w else ["-", "-"]), f"{gbs:.0f}", _share(gbs, result["machine"].get("copy_gbs"))]
 
 
 def _grid(cells: Mapping[tuple[str, str], str], names: Sequence[str]) -> list[list[str]]:
@@ -167,7 +221,8 @@ def _grid(cells: Mapping[tuple[str, str], str], names: Sequence[str]) -> list[li
 
 def _startup(result: Result) -> Iterator[str]:
     caches = {"none": "", "empty": ", nothing compiled", "filled": ", compiled"}
-    header = ("", "import s", "build s", "first s", "together s", "imported MiB", "peak MiB", "difference MiB")
+    header = ["", "import s", "build s", "first s", "together s", "imported MiB", "peak MiB", "difference MiB"]
+    on_gpu = any("device_mib" in row for row in result["startup"])
     for N in sorted({row["batch"] for row in result["startup"]}):
         rows = []
         for row in result["startup"]:
@@ -177,10 +232,12 @@ def _startup(result: Result) -> Iterator[str]:
                 memory = (row["imported_mib"], row["peak_mib"], row["peak_mib"] - row["imported_mib"])
                 name = label(result, row["contender"]) + caches[row["cache"]] + inference
                 rows.append([name, *seconds, *(f"{mib:.0f}" for mib in memory)])
+                if on_gpu:
+                    rows[-1].append(f"{row['device_mib']:.0f}" if "device_mib" in row else "-")
         yield (
             f"A fresh process, batch {N}: start and imports, making the network, the first training step; main memory\n"
             "after the imports, and at most in three steps (once each; files in the page cache)\n\n"
-            + table(header, rows)
+            + table([*header, *(["GPU MiB"] if on_gpu else [])], rows)
         )
 
 

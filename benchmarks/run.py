@@ -9,7 +9,7 @@ The result is a dictionary as it stands in result.json; report.py, plots.py and 
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from . import correctness, machine, problem
-from .contenders import BY_NAME, DEFINITION, Entry
+from .contenders import BY_NAME, DEFINITION, ENTRIES, Entry
 from .measure import Turns, statistics, take_turns
 from .worker import ROOT, ContenderError, Worker
 
@@ -40,7 +40,13 @@ class Settings:
 
 
 class Run:
-    """Collects a result; ``save`` is called with it whenever a part of it is complete."""
+    """Collects a result; ``save`` is called with it whenever a part of it is complete.
+
+    ``field`` has the contenders among which the settings choose; ``rounded``: see problem.layer_data.
+    """
+
+    field: Sequence[Entry] = ENTRIES
+    rounded = False
 
     def __init__(self, settings: Settings, save: Callable[[dict[str, Any]], None]) -> None:
         self.settings = settings
@@ -62,13 +68,13 @@ class Run:
 
     def __call__(self) -> dict[str, Any]:
         start = perf_counter()
-        machine.restrict(self.settings.threads)
-        entries = [BY_NAME[name] for name in self.settings.contenders]
+        self.restrict()
+        entries = [entry for name in self.settings.contenders for entry in self.field if entry.name == name]
         for entry in entries:
             row = {"label": entry.label, "framework": entry.module, "ours": entry.ours, "missing": entry.missing}
-            self.result["contenders"][entry.name] = row
+            self.result["contenders"][entry.name] = {**row, "precision": entry.precision}
         self.entries = [entry for entry in entries if not entry.missing]
-        self._sgemm()
+        self.ceilings()
         for part in self.settings.parts:
             for N in self.settings.batches if part != "layers" else self.settings.batches[-1:]:
                 getattr(self, part)(N)
@@ -98,7 +104,7 @@ class Run:
                 self._say(f"batch {N}: {work}")
                 able = [worker for worker, works in workers if work in works]
                 turns = self._turns(able, f"{work}, batch {N}", "run", work)
-                for name, figure in statistics(turns.calls, self._peers).items():
+                for name, figure in self._statistics(turns.calls).items():
                     gflops = problem.flops(work, N) / figure["median_s"] / 1e9
                     what = {"batch": N, "work": work, "contender": name}
                     self.result["network"].append({**what, "gflops": gflops, **figure})
@@ -116,18 +122,18 @@ class Run:
                 self._say(f"{layer.name} alone, batch {N}")
                 able = []
                 with tempfile.TemporaryDirectory() as folder:
-                    definition.call("build_layer", layer.name, N)
+                    definition.call("build_layer", layer.name, N, self.rounded)
                     definition.call("expect_layer", Path(folder))
                     for worker in workers:
                         with self._excluding(worker.entry, layer.name):
-                            worker.call("build_layer", layer.name, N)
+                            worker.call("build_layer", layer.name, N, self.rounded)
                             errors = worker.call("check_layer", Path(folder))
                             self._check(worker.entry, N, layer.name, errors)
                             able.append(worker)
                 turns = self._turns(able, layer.name, "run_layer")
                 for direction in ("forward", "backward"):
                     calls = {name: [turn[direction] for turn in rounds] for name, rounds in turns.calls.items()}
-                    for name, figure in statistics(calls, self._peers).items():
+                    for name, figure in self._statistics(calls).items():
                         gflops = N * layer.flops(direction) / figure["median_s"] / 1e9
                         what = {"batch": N, "layer": layer.name, "direction": direction, "contender": name}
                         self.result["layers"].append({**what, "gflops": gflops, **figure})
@@ -155,7 +161,7 @@ class Run:
             clock.append(perf_counter())
             for _ in range(STEPS - 1):
                 worker.call("once", work)
-            peak = worker.call("memory")["peak_mib"]
+            memory = worker.call("memory")
             start, build, first = clock[1] - clock[0], clock[2] - clock[1] - aside, clock[4] - clock[3]
             return {
                 "work": work,
@@ -165,14 +171,20 @@ class Run:
                 "total_s": start + build + first,
                 "imported_mib": worker.info["rss_mib"],
                 "built_mib": built,
-                "peak_mib": peak,
+                "peak_mib": memory["peak_mib"],
+                **({"device_mib": memory["device_mib"]} if "device_mib" in memory else {}),
             }
 
     # ---- what they share
 
-    @property
-    def _peers(self) -> list[str]:
-        return [entry.name for entry in self.entries if not entry.ours]
+    def _statistics(self, calls: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """measure.statistics, where the peers of a contender are those of its precision."""
+        figures: dict[str, dict[str, Any]] = {}
+        for precision in dict.fromkeys(entry.precision for entry in self.entries):
+            alike = [entry for entry in self.entries if entry.precision == precision]
+            own = {entry.name: calls[entry.name] for entry in alike if entry.name in calls}
+            figures |= statistics(own, [entry.name for entry in alike if not entry.ours])
+        return figures
 
     def _start(self, entry: Entry, variables: dict[str, str] | None = None) -> Worker:
         worker = Worker(entry, self.settings.threads, **(variables or {}))
@@ -190,7 +202,7 @@ class Run:
 
     def _check(self, entry: Entry, N: int, layer: str | None, errors: dict[str, float]) -> None:
         self.result["checks"].append({"contender": entry.name, "batch": N, "layer": layer, "errors": errors})
-        if reason := correctness.objection(errors):
+        if reason := correctness.objection(errors, entry.precision):
             raise ContenderError(reason)
 
     @contextmanager
@@ -202,11 +214,17 @@ class Run:
             self._say(f"{entry.label} is left out: {error}")
             self.result["excluded"].append({"contender": entry.name, "what": what, "reason": str(error)})
 
-    def _sgemm(self) -> None:
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    # ---- what is of the device
+
+    def restrict(self) -> None:
+        """All to as many cores as there are to be threads."""
+        machine.restrict(self.settings.threads)
+
+    def ceilings(self) -> None:
         """The peak against which GFLOP/s are read."""
         with self._start(BY_NAME["numpy"]) as worker:
             self.result["machine"]["sgemm_gflops"] = worker.call("sgemm")
             self.result["machine"]["blas"] = worker.info["blas"]
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)

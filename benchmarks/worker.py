@@ -19,15 +19,20 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from . import correctness, machine, problem
-from .contenders import BY_NAME, Entry
+from .contenders import Entry
+
+try:
+    from threadpoolctl import threadpool_info, threadpool_limits
+except ImportError:  # a machine for `benchmarks gpu` need not have it
+    threadpool_info, threadpool_limits = list, int
 
 ROOT = Path(__file__).parents[1]
 METHODS = {"inference": "infer", "training step": "step"}
 WARM_UP = 2  # calls before the first turn, after those of the check: compilers may take a second look
 PATIENCE_S = 900  # for one answer; then the child is killed
+BURST_S = 0.02  # what is begun on a GPU before anybody waits for it: waiting after each call would be timed with it
 
 # Variables that tune arithmetic libraries, compilers and allocators. A user's machine has none of them.
 TUNING = (
@@ -57,7 +62,7 @@ class Worker:
         self.entry = entry
         self.log = tempfile.TemporaryFile()  # noqa: SIM115, close() closes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", entry.name, str(threads)],
+            [sys.executable, "-m", "benchmarks.worker", str(threads)],
             cwd=ROOT,
             env=environment(threads, os.environ) | variables,
             stdin=subprocess.PIPE,
@@ -65,6 +70,7 @@ class Worker:
             stderr=self.log,
         )
         try:
+            pickle.dump(entry, self.process.stdin)
             self.info: dict[str, Any] = self.call("start")
         except ContenderError:
             self.close()
@@ -117,6 +123,7 @@ class Session:
     def __init__(self, entry: Entry, threads: int) -> None:
         self.entry = entry
         self.threads = threads
+        self.contender: Any = None
 
     def start(self) -> dict[str, Any]:
         """Import the framework and set its threads."""
@@ -159,21 +166,32 @@ class Session:
     def run(self, work: str, seconds: float) -> list[float]:
         """One turn: the seconds of each call, of as many as take at least so long."""
         method = getattr(self.contender, METHODS[work])
-        return [times[0] for times in _turn((method,), seconds)]
+        if not hasattr(self.contender, "finish"):
+            return [times[0] for times in _turn((method,), seconds)]
+        times = _bursts(method, self.contender.finish, seconds)
+        self.contender.rest()
+        return times
 
     def once(self, work: str) -> None:
         getattr(self.contender, METHODS[work])()
+        if hasattr(self.contender, "finish"):
+            self.contender.finish()
 
     def memory(self) -> dict[str, float]:
-        """MiB in main memory now, and at most since this was asked last (since the start, outside Linux)."""
+        """MiB in main memory now, and at most since this was asked last (since the start, outside Linux).
+
+        On a GPU also what is taken there: frameworks keep what they have had, so that this is the most.
+        """
         figures = {"rss_mib": machine.rss_mib(), "peak_mib": machine.peak_mib()}
         machine.reset_peak()
+        if hasattr(self.contender, "device_mib"):
+            figures["device_mib"] = self.contender.device_mib()
         return figures
 
-    def build_layer(self, name: str, N: int) -> None:
-        """Make one layer alone, and its data."""
+    def build_layer(self, name: str, N: int, rounded: bool) -> None:
+        """Make one layer alone, and its data: see problem.layer_data."""
         layer = problem.BY_NAME[name]
-        self.task = self.module.LayerTask(layer, problem.layer_data(layer, N), **self.entry.options)
+        self.task = self.module.LayerTask(layer, problem.layer_data(layer, N, rounded), **self.entry.options)
 
     def expect_layer(self, folder: Path) -> None:
         correctness.write(folder, correctness.layer(self.task))
@@ -183,8 +201,23 @@ class Session:
 
     def run_layer(self, seconds: float) -> dict[str, list[float]]:
         """One turn of forward and backward, one after the other."""
-        forward, backward = zip(*_turn((self.task.forward, self.task.backward), seconds), strict=True)
-        return {"forward": list(forward), "backward": list(backward)}
+        if not hasattr(self.task, "finish"):
+            forward, backward = zip(*_turn((self.task.forward, self.task.backward), seconds), strict=True)
+            return {"forward": list(forward), "backward": list(backward)}
+
+        def both() -> None:
+            self.task.forward()
+            self.task.backward()
+
+        # A backward needs a forward before it, and a clock between the two would wait for the GPU.
+        forward = _bursts(self.task.forward, self.task.finish, seconds)
+        together = _bursts(both, self.task.finish, seconds)
+        once = float(np.median(forward))
+        return {"forward": forward, "backward": [max(0.0, pair - once) for pair in together]}
+
+    def ceilings(self, device: str) -> dict[str, Any]:
+        """What a GPU is and can do, as the contender's framework gets it out: see contenders/torch.py."""
+        return self.module.ceilings(device)
 
     def sgemm(self, size: int = 4096, seconds: float = 1.5) -> float:
         """The best GFLOP/s of NumPy's float32 matrix product."""
@@ -210,16 +243,34 @@ def _turn(actions: tuple[Callable[[], Any], ...], seconds: float) -> list[list[f
     return passes
 
 
+def _bursts(action: Callable[[], Any], finish: Callable[[], None], seconds: float) -> list[float]:
+    """The time of a call, over and over: so many at a time that waiting for their end does not count."""
+
+    def burst(calls: int) -> float:
+        start = perf_counter()
+        for _ in range(calls):
+            action()
+        finish()
+        return perf_counter() - start
+
+    burst(1)
+    calls = max(1, round(BURST_S / burst(1)))
+    times: list[float] = []
+    while sum(times) * calls < seconds or not times:
+        times.append(burst(calls) / calls)
+    return times
+
+
 def _sentence(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def main(name: str, threads: str) -> None:
+def main(threads: str) -> None:
     """The child: answer until the parent goes away."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a framework prints must not end up among the answers
-    session = Session(BY_NAME[name], int(threads))
+    session = Session(pickle.load(sys.stdin.buffer), int(threads))
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)

@@ -13,8 +13,16 @@ and perhaps
     LayerTask(layer, data, **options)          one layer alone: forward(), backward(), results()
     set_threads(threads)                       the framework's own way to say it, before anything else
 
-Arrays that are handed out are in problem.py's layout. A contender without ``step`` only infers. A module is
-imported in its worker process only: a framework that is not installed costs nothing.
+On a GPU, which computes while Python goes on, infer and step only begin, and what they return stays there. Then a
+contender and a LayerTask also have
+
+    finish()                                   waits until all that was begun is done
+    logits() -> logits                         what infer computed, in main memory
+    device_mib()                               memory of the GPU that is taken, by all processes
+    rest()                                     gives unused memory back, for the others
+
+Arrays that are handed out otherwise are in main memory, and all are in problem.py's layout. A contender without
+``step`` only infers. A module is imported in its worker process only: a framework that is not installed costs nothing.
 """
 
 from collections.abc import Mapping
@@ -37,6 +45,11 @@ class Entry:
     cache: str = ""  # the variable that names the folder of its compiled code
 
     @property
+    def precision(self) -> str:
+        """How products are rounded: "float32", "tf32" or "bfloat16". Ratios are to peers of the same."""
+        return self.options.get("precision", "float32")
+
+    @property
     def ours(self) -> bool:
         """Whether this is the project itself, and not a peer."""
         return self.module == "alexnet_np"
@@ -55,11 +68,11 @@ ENTRIES = (
     Entry("tensorflow", "TensorFlow", "tensorflow", layers=True),
     Entry("pytorch", "PyTorch", "torch", layers=True),
     Entry("channels-last", "PyTorch channels_last", "torch", {"layout": "channels_last"}, layers=True),
-    Entry("compile", "PyTorch compile", "torch", {"compiled": True}, quick=False, cache="TORCHINDUCTOR_CACHE_DIR"),
+    Entry("compile", "PyTorch compile", "torch", {"compiled": "default"}, quick=False, cache="TORCHINDUCTOR_CACHE_DIR"),
     Entry("jax", "JAX", "jax", layers=True),
     Entry("onnxruntime", "ONNX Runtime", "onnxruntime", needs=("onnx",)),
     Entry("numpy", "NumPy, plainly", "numpy"),
 )
 # What the others have to agree with: the project's reference book, in double precision.
 DEFINITION = Entry("definition", "float64", "alexnet_np", {"device": "reference", "dtype": "float64"})
-BY_NAME = {entry.name: entry for entry in (*ENTRIES, DEFINITION)}
+BY_NAME = {entry.name: entry for entry in ENTRIES}

@@ -1,33 +1,65 @@
 """This project, through its public interface.
 
-The options are those of net.to: device, algorithm, dtype. Its threads come from ALEXNET_NP_NUM_THREADS (worker.py).
+The options are those of net.to: device, algorithm, dtype, precision. Its threads come from ALEXNET_NP_NUM_THREADS
+(worker.py). On a GPU a step is the one that training takes, recorded as a CUDA graph unless ``graph`` is False.
 """
 
 from typing import Any
 
 import numpy as np
 
-from alexnet_np import layers, losses, models, optim
+from alexnet_np import backend, layers, losses, models, optim
+from alexnet_np.step import Step
 
 from .. import problem
 
 
-class Contender:
-    def __init__(self, weights: dict[str, np.ndarray], **to: Any) -> None:
-        self.net = models.alexnet(init="zeros").to(**to)
+class Device:
+    """What a contender and a layer alone share on a GPU."""
+
+    def __init__(self, device: str, precision: str) -> None:
+        self.to = {"precision": precision} if device == "gpu" else {}
+        if device == "gpu":
+            self.cupy = backend.get("gpu").xp
+            self.finish = self.cupy.cuda.Device().synchronize
+            self.rest = self.cupy.get_default_memory_pool().free_all_blocks
+            self.device_mib = self._device_mib
+
+    def _device_mib(self) -> float:
+        free, total = self.cupy.cuda.runtime.memGetInfo()
+        return (total - free) / 2**20
+
+
+class Contender(Device):
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        device: str,
+        graph: bool = True,
+        precision: str = "float32",
+        **to: Any,
+    ) -> None:
+        super().__init__(device, precision)
+        self.net = models.alexnet(init="zeros").to(device, **self.to, **to)
         self.net.load_state_dict(weights)
         self.sgd = optim.SGD(self.net.parameters(), problem.LR, problem.MOMENTUM, problem.WEIGHT_DECAY)
+        if device == "gpu":
+            train = Step(self.net, self.sgd, graph)
+            self.step = lambda: train(self.x, self.y)
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.x, self.y = x.astype(self.net.dtype), y
+        self.x, self.y = self.net.backend.asarray(x, self.net.dtype), self.net.backend.asarray(y)
 
     def set_dropout(self, p: float) -> None:
         for _, layer in self.net.walk():
             if isinstance(layer, layers.Dropout):
                 layer.p = p
 
-    def infer(self) -> np.ndarray:
+    def infer(self) -> Any:
         return self.net.forward(self.x, keep=False)
+
+    def logits(self) -> np.ndarray:
+        return backend.to_numpy(self.infer())
 
     def step(self) -> float:
         loss = self._backward()
@@ -36,10 +68,10 @@ class Contender:
 
     def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
         loss = self._backward()
-        return loss, {p.name: p.grad for p in self.net.parameters()}
+        return loss, {p.name: backend.to_numpy(p.grad) for p in self.net.parameters()}
 
     def weights(self) -> dict[str, np.ndarray]:
-        return self.net.state_dict()
+        return {name: backend.to_numpy(w) for name, w in self.net.state_dict().items()}
 
     def _backward(self) -> float:
         logits = self.net.forward(self.x, training=True)
@@ -48,10 +80,19 @@ class Contender:
         return float(loss)
 
 
-class LayerTask:
+class LayerTask(Device):
     """One layer alone."""
 
-    def __init__(self, layer: problem.Layer, data: dict[str, np.ndarray], **to: Any) -> None:
+    def __init__(
+        self,
+        layer: problem.Layer,
+        data: dict[str, np.ndarray],
+        device: str,
+        graph: bool = False,
+        precision: str = "float32",
+        **to: Any,
+    ) -> None:
+        super().__init__(device, precision)
         if layer.kind == "pool":
             module: layers.Layer = layers.MaxPool2d(3, stride=2)
         elif layer.kind == "conv":
@@ -59,11 +100,12 @@ class LayerTask:
             module = layers.Conv2d(C, O, KH, layer.stride, layer.padding, init="zeros")
         else:
             module = layers.Linear(*layer.w, init="zeros")
-        self.module = module.to(**to)
+        self.module = module.to(device, **self.to, **to)
         self.parameters = dict(zip("wb", module.parameters(), strict=False))  # pooling has none
+        asarray = module.backend.asarray
         for name, parameter in self.parameters.items():
-            parameter.data[...] = data[name]
-        self.x, self.dy = (data[name].astype(to.get("dtype", "float32")) for name in ("x", "dy"))
+            parameter.data[...] = asarray(data[name])
+        self.x, self.dy = (asarray(data[name], to.get("dtype", "float32")) for name in ("x", "dy"))
         self.input_grad = not layer.first
 
     def forward(self) -> None:
@@ -74,4 +116,5 @@ class LayerTask:
 
     def results(self) -> dict[str, np.ndarray]:
         results = {"y": self.y} | ({"dx": self.dx} if self.input_grad else {})
-        return results | {f"d{name}": parameter.grad for name, parameter in self.parameters.items()}
+        results |= {f"d{name}": parameter.grad for name, parameter in self.parameters.items()}
+        return {name: backend.to_numpy(array) for name, array in results.items()}

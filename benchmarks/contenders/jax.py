@@ -1,8 +1,10 @@
 """JAX: the network as a pure function on channels-last images, jitted; the step takes the parameters' memory over.
 
 XLA sizes its thread pool by the cores that the process may use and by the variable NPROC (worker.py).
+On a GPU it allocates as it goes, not most of the memory at once, which the others need.
 """
 
+import os
 from typing import Any
 
 import jax
@@ -13,30 +15,50 @@ from jax import lax
 from .. import problem
 
 IMAGES = ("NHWC", "HWIO", "NHWC")
+PRODUCTS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 
 
-class Contender:
-    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+class Device:
+    """What a contender and a layer alone share: the platform, and the precision of products and activations."""
+
+    def __init__(self, device: str = "cpu", precision: str = "float32") -> None:
+        jax.config.update("jax_platforms", device)  # raises at the first array where there is none
+        jax.config.update("jax_default_matmul_precision", PRODUCTS[precision])
+        self.dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+        if device == "cuda":
+            self.finish = lambda: jax.block_until_ready(self.begun)
+            self.rest = lambda: None
+            self.device_mib = lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+
+
+class Contender(Device):
+    def __init__(self, weights: dict[str, np.ndarray], **where: str) -> None:
+        super().__init__(**where)
         self.parameters = {name: jnp.array(array) for name, array in weights.items()}
         self.velocities = jax.tree.map(jnp.zeros_like, self.parameters)
         self.key = jax.random.key(0)
         self.rate = problem.DROPOUT
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.x, self.y = jnp.array(x), jnp.array(y)
+        self.x, self.y = jnp.array(x, self.dtype), jnp.array(y)
 
     def set_dropout(self, p: float) -> None:
         self.rate = p  # an argument of the compiled step: nothing is compiled again
 
-    def infer(self) -> np.ndarray:
-        return np.asarray(_logits(self.parameters, self.x))
+    def infer(self) -> Any:
+        self.begun = _logits(self.parameters, self.x)
+        return self.begun if hasattr(self, "finish") else self.logits()
 
-    def step(self) -> float:
+    def logits(self) -> np.ndarray:
+        return np.asarray(_logits(self.parameters, self.x), np.float32)
+
+    def step(self) -> Any:
         self.parameters, self.velocities, self.key, loss = _step(
             self.parameters, self.velocities, self.key, self.x, self.y, self.rate
         )
-        jax.block_until_ready(self.parameters)
-        return float(loss)
+        self.begun = self.parameters
+        return loss if hasattr(self, "finish") else float(jax.block_until_ready((loss, self.parameters))[0])
 
     def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
         loss, gradients = _loss_and_gradients(self.parameters, self.x, self.y, self.key, self.rate)
@@ -46,11 +68,12 @@ class Contender:
         return {name: np.asarray(array) for name, array in self.parameters.items()}
 
 
-class LayerTask:
+class LayerTask(Device):
     """One layer alone. Backward is the jitted vjp: XLA drops what it does not need of the forward inside."""
 
-    def __init__(self, layer: problem.Layer, data: dict[str, np.ndarray]) -> None:
-        self.inputs = {name: jnp.array(array) for name, array in data.items()}
+    def __init__(self, layer: problem.Layer, data: dict[str, np.ndarray], **where: str) -> None:
+        super().__init__(**where)
+        self.inputs = {name: jnp.array(array, self.dtype) for name, array in data.items()}
         self.dy = self.inputs.pop("dy")
         # What no gradient is wanted of is a constant.
         self.constants = {"x": self.inputs.pop("x")} if layer.first else {}
@@ -64,16 +87,22 @@ class LayerTask:
         self._forward, self._backward = jax.jit(forward), jax.jit(backward)
 
     def forward(self) -> None:
-        self.y = jax.block_until_ready(self._forward(self.inputs, self.constants))
+        self.y = self.begun = self._done(self._forward(self.inputs, self.constants))
 
     def backward(self) -> None:
-        self.grads = jax.block_until_ready(self._backward(self.inputs, self.constants, self.dy))
+        self.grads = self.begun = self._done(self._backward(self.inputs, self.constants, self.dy))
 
     def results(self) -> dict[str, np.ndarray]:
-        return {"y": np.asarray(self.y)} | {f"d{name}": np.asarray(array) for name, array in self.grads.items()}
+        results = {"y": self.y} | {f"d{name}": array for name, array in self.grads.items()}
+        return {name: np.asarray(array, np.float32) for name, array in results.items()}
+
+    def _done(self, arrays: Any) -> Any:
+        return arrays if hasattr(self, "finish") else jax.block_until_ready(arrays)
 
 
 def _apply(layer: problem.Layer, x: Any, w: Any = None, b: Any = None) -> Any:
+    if layer.w:
+        w, b = w.astype(x.dtype), b.astype(x.dtype)
     if layer.kind == "pool":
         return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
     if layer.kind == "linear":
@@ -92,7 +121,7 @@ def _network(parameters: Any, x: Any, key: Any, rate: Any) -> Any:
         x = _apply(layer, x, parameters.get(f"{layer.key}.weight"), parameters.get(f"{layer.key}.bias"))
         if layer.relu:
             x = jax.nn.relu(x)
-    return x
+    return x.astype(jnp.float32)
 
 
 @jax.jit

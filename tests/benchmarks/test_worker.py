@@ -20,7 +20,7 @@ def test_tuning_is_not_inherited():
 def test_a_failure_is_a_sentence_and_the_process_lives_on():
     with Worker(BY_NAME["numpy"], 1) as worker:
         with pytest.raises(ContenderError, match=r"^KeyError: 'conv9'$"):
-            worker.call("build_layer", "conv9", 1)
+            worker.call("build_layer", "conv9", 1, False)
         assert worker.call("memory")["peak_mib"] > 1
         assert worker.info["rss_mib"] > 1
 
