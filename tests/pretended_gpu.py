@@ -1,18 +1,23 @@
 """A GPU that is only pretended: as much of CuPy as a training step needs, on NumPy arrays, with streams to capture.
 
 What matters of a capture is kept: nothing is computed meanwhile; what was asked for is repeated on the same memory by
-each launch; whoever reads a number on the host during it fails, as with CUDA. The kernels are the reference book's.
+each launch; whoever reads a number on the host during it fails, as with CUDA.
 """
 
 import operator
 import sys
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
 from alexnet_np import backend
+
+sys.path.append(str(Path(__file__).parent / "kernels"))
+
+from gpu_on_host import HOST, problem as gpu_book_problem  # noqa: F401
 
 _tape = None  # of the capture that is under way: functions for each launch to call
 
@@ -21,6 +26,7 @@ class ndarray(np.ndarray):  # noqa: N801
     """Every operation goes through ``_do``."""
 
     __module__ = "cupy"
+    device = SimpleNamespace(id=0)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
         return _do(getattr(ufunc, method), *inputs, out=out[0], **kwargs)
@@ -74,7 +80,7 @@ def _plain(x):
 def _do(function, *args, out=None, **kwargs):
     """Call the function; during a capture, note that each launch will."""
     args, kwargs = _plain(args), {name: _plain(value) for name, value in kwargs.items()}
-    in_place = out is not None or function in (operator.setitem, np.ndarray.fill, _now)
+    in_place = out is not None or function in (operator.setitem, np.ndarray.fill, _now, _launch)
     if out is not None:
         kwargs["out"] = _plain(out)
     if in_place:
@@ -119,6 +125,8 @@ class Graph:
 
 
 class Stream(nullcontext):
+    ptr = 1
+
     def __init__(self, non_blocking):
         super().__init__()
 
@@ -151,7 +159,11 @@ def _cupy():
     pool = SimpleNamespace(malloc=None, free_all_blocks=lambda: None)
     module.get_default_memory_pool = lambda: pool
     module.cuda = SimpleNamespace(
-        Stream=Stream, MemoryPool=lambda: pool, using_allocator=lambda allocator: nullcontext()
+        Device=lambda: ndarray.device,
+        Stream=Stream,
+        get_current_stream=lambda: Stream,
+        MemoryPool=lambda: pool,
+        using_allocator=lambda allocator: nullcontext(),
     )
     return module
 
@@ -162,16 +174,43 @@ def _now(rule, w, g, v, lr, *others):
 
 
 def _sgd(rule):
-    """The rule for a rate on the device: NaN changes nothing."""
-    return lambda w, g, v, lr, momentum, weight_decay: _do(_now, rule, w, g, v, lr, momentum, weight_decay)
+    """The rule for lists, and a rate on the device: NaN changes nothing."""
+
+    def update(ws, gs, vs, lr, *others):
+        for w, g, v in zip(ws, gs, vs, strict=True):
+            _do(_now, rule, w, g, v, lr, *others)
+
+    return update
 
 
 def pretend(monkeypatch):
-    """``net.to("gpu")`` works from now on."""
-    gpu = backend.Backend("gpu")
+    """``net.to("gpu")`` works from now on, by the reference book's kernels."""
     kernels = dict(vars(backend.get("reference").kernels))
-    kernels |= {name: _sgd(kernels[name]) for name in ("sgd_torch_inplace", "sgd_2012_inplace")}
-    vars(gpu).update(xp=_cupy(), kernels=SimpleNamespace(**kernels))
+    kernels |= {f"{rule}_all_inplace": _sgd(kernels[f"{rule}_inplace"]) for rule in ("sgd_torch", "sgd_2012")}
+    _install(monkeypatch, kernels=SimpleNamespace(**kernels), generator=lambda rng: Generator(rng.integers(2**62)))
+
+
+def pretend_with_gpu_book(monkeypatch):
+    """``net.to("gpu")`` works from now on, by the gpu book's own kernels, which run on the CPU."""
+
+    class Function(SimpleNamespace):
+        def __call__(self, grid, block, arguments):
+            _do(_launch, self.file, self.name, self.dtype, self.width, grid, block, arguments)
+
+    def module(file, dtype, width):
+        return SimpleNamespace(get_function=lambda name: Function(file=file, name=name, dtype=dtype, width=width))
+
+    monkeypatch.setattr("alexnet_np.kernels.gpu.launch._module", module)
+    _install(monkeypatch)
+
+
+def _launch(*what):
+    HOST.launch(*what)
+
+
+def _install(monkeypatch, **attributes):
+    gpu = backend.Backend("gpu")
+    vars(gpu).update(xp=_cupy(), **attributes)
     get, of = backend.get, backend.of
     monkeypatch.setitem(sys.modules, "cupy", gpu.xp)
     monkeypatch.setattr(backend, "get", lambda device, *args: gpu if device == "gpu" else get(device, *args))

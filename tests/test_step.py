@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pictures import small_network
-from pretended_gpu import Graph, pretend
+from pretended_gpu import Graph, gpu_book_problem, pretend, pretend_with_gpu_book
 
 from alexnet_np import layers, losses, optim
 from alexnet_np.step import NotFiniteError, Step, dropout_states
@@ -259,3 +259,42 @@ def test_a_recording_that_fails_leaves_all_as_it_was(gpu, monkeypatch):
     assert step.sgd.lr == 0.05
     assert losses_of(step, given[1:]) == losses_of(expected, given[1:])
     assert_same(weights(step), weights(expected))
+
+
+# ---- the gpu book's own kernels, on a CPU
+
+
+@pytest.fixture
+def gpu_book(monkeypatch):
+    if sentence := gpu_book_problem():
+        pytest.skip(sentence)
+    pretend_with_gpu_book(monkeypatch)
+
+
+def test_the_gpu_book_can_be_recorded(gpu_book):
+    """Bit for bit what it does unrecorded, with the same masks; and but for rounding the reference book's steps."""
+    given = [*batches(4), *batches(2, N=2, seed=1)]
+    for dropout in (0.5, 0.0):
+        recorded, eager = new("gpu", dropout=dropout), new("gpu", dropout=dropout, graph=False)
+        assert losses_of(recorded, given) == losses_of(eager, given)
+        assert_same(weights(recorded), weights(eager))
+    expected = new("reference")
+    found = losses_of(expected, given)
+    np.testing.assert_allclose(
+        [loss for loss, _ in found], [loss for loss, _ in losses_of(new("gpu"), given)], rtol=1e-4
+    )
+    assert_same(weights(recorded), weights(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["torch", "2012"])
+def test_the_gpu_books_optimiser_skips_a_step_whose_rate_is_nan(gpu_book, rule):
+    step = new("gpu", rule=rule)
+    given = batches(4)
+    losses_of(step, given[:3])
+    before, velocities = weights(step), {name: np.array(v) for name, v in step.sgd.velocities.items()}
+    images = given[3][0].copy()
+    images[0, 5, 6, 1] = np.nan
+    loss, _ = step(images, given[3][1])
+    assert np.isnan(float(loss))
+    assert_same(weights(step), before)
+    assert_same({name: np.array(v) for name, v in step.sgd.velocities.items()}, velocities)
