@@ -1,4 +1,4 @@
-"""``alexnet-np``: train, evaluate, predict, summary, gradcheck, benchmark, doctor. One module a command.
+"""``alexnet-np``: train, evaluate, predict, check-data, augment, summary, ... One module a command.
 
 Exit codes: 0 all is well; 1 a check failed; 2 bad input, said in one sentence; 130 stopped by Ctrl-C.
 """
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import benchmark, config, doctor, evaluate, gradcheck, predict, summary, train
+from . import augment, benchmark, check_data, config, doctor, evaluate, gradcheck, predict, summary, train
 from .common import UserError, sentences
 
-COMMANDS = (train, evaluate, predict, summary, gradcheck, benchmark, doctor)
+COMMANDS = (train, evaluate, predict, check_data, augment, summary, gradcheck, benchmark, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         summary_line, _, _ = (module.__doc__ or "").partition("\n")
         command = commands.add_parser(
-            module.__name__.rpartition(".")[2],
+            module.__name__.rpartition(".")[2].replace("_", "-"),
             help=summary_line,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,

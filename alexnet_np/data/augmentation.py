@@ -33,7 +33,12 @@ IMAGENET_COLOURS = (
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A square of ``size`` pixels anywhere. A view."""
     H, W, _ = image.shape
-    return crop(image, rng.integers(H - size + 1), rng.integers(W - size + 1), size, size)
+    return crop(image, *draw_square(H, W, size, rng))
+
+
+def draw_square(H: int, W: int, size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height, width."""
+    return int(rng.integers(H - size + 1)), int(rng.integers(W - size + 1)), size, size
 
 
 def random_resized_crop(

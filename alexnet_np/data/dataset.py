@@ -1,6 +1,7 @@
 """Labelled pictures, in memory or on disk, and their split into a training and a test set."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from .images import decode, read_bytes
 from .preparation import Preparation
 
-SPLIT_SEED = 0  # the held-out pictures are the same whatever the seed of a training run
+SPLIT_SEED = 0  # what is held out, or looked at for statistics, is the same whatever the seed of a training run
 
 
 class DataError(ValueError):
@@ -102,6 +103,13 @@ class Files(Dataset):
 
     def subset(self, indices: np.ndarray) -> "Files":
         return Files([self.paths[i] for i in indices], self.labels[indices], self.classes)
+
+
+def some(dataset: Dataset, number: int) -> Iterator[np.ndarray]:
+    """Up to this number of a set's pictures, drawn once and for all, less those that cannot be read."""
+    for index in np.random.default_rng(SPLIT_SEED).permutation(len(dataset))[:number]:
+        with suppress(OSError, ValueError):
+            yield dataset.image(int(index))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,61 @@
+"""Look at what augmentation makes of a picture, or write the mean image of a data set.
+
+--preview draws a sheet: a training picture, and a row of versions for each kind of change, with its strength; the
+last row is what training sees. --write-mean-image is for train --mean-image: the mean of all training
+pictures, pixel by pixel, as the 2012 network subtracts it.
+"""
+
+import argparse
+from pathlib import Path
+
+from .augmentation import add_augmentation, augmented
+from .common import UserError, count, natural, sentences
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preview", type=Path, metavar="PNG", help="draw a sheet of versions of a picture")
+    parser.add_argument("--write-mean-image", type=Path, metavar="NPY", help="compute the mean image and write it")
+    parser.add_argument("--data", metavar="FOLDER", default="digits", help="as train has it (default: %(default)s)")
+    parser.add_argument("--size", type=count, metavar="PIXELS", help="of a side, as train has it")
+    parser.add_argument("--picture", type=natural, default=0, metavar="N", help="of the training set (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of what is random (default: 0)")
+    add_augmentation(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+    from tqdm import tqdm
+
+    from .. import data
+    from ..data.augmentation import mean_image
+    from ..data.dataset import some
+    from ..data.images import centre_crop, resize
+    from ..files import written_whole
+
+    if args.preview is None and args.write_mean_image is None:
+        raise UserError("expected --preview PNG or --write-mean-image NPY")
+    with sentences():
+        loaded = data.load(args.data)
+        preparation = augmented(args, loaded, args.size)
+        if args.preview is not None:
+            try:
+                from ..data.contact_sheet import contact_sheet
+            except ImportError as error:
+                raise UserError(
+                    f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}"
+                ) from error
+            if args.picture >= len(loaded.train):
+                raise UserError(f"--picture: expected 0 to {len(loaded.train) - 1}, got {args.picture}")
+            picture = loaded.train.image(args.picture)
+            label = loaded.train.classes[loaded.train.labels[args.picture]]
+            title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
+            contact_sheet(args.preview, picture, preparation, title, args.seed)
+            print(args.preview)
+        if args.write_mean_image is not None:
+            side = preparation.resize
+            pictures = tqdm(some(loaded.train, len(loaded.train)), "mean image", len(loaded.train), False, disable=None)
+            mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
+            with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:
+                np.save(file, mean)
+            print(f"{args.write_mean_image}: {side}x{side}, mean colour {mean.mean(axis=(0, 1)).round(1).tolist()}")
+    return 0

@@ -1,0 +1,64 @@
+"""The settings of augmentation, which ``train`` and ``augment`` share."""
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .common import amount
+
+if TYPE_CHECKING:
+    from ..data import Data, Preparation
+
+AUGMENTATIONS = ("none", "crop", "paper", "modern")
+CROPS = ("random", "resized", "centre")
+COLOURS = ("imagenet", "data")
+SAMPLE = 1000  # pictures that tell the data's principal colours
+STRENGTHS: dict[str, str] = {
+    "brightness": "of 0.4 makes it up to 0.4 darker or brighter",
+    "contrast": "likewise",
+    "saturation": "likewise",
+    "hue": "turned by up to this part of the colour circle, at most 0.5",
+    "colour_noise": "the paper's, 0.1 there: a colour added along the principal ones",
+}
+
+
+def add_augmentation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("augmentation", "Of training pictures. What is given beside --augment, wins.")
+    group.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default="crop",
+        help="crop: a square anywhere, photographs mirrored half of the time; paper: and colour noise, as in 2012; "
+        "modern: random resized crops and jittered colours; none (default: %(default)s)",
+    )
+    group.add_argument("--crop", choices=CROPS, help="a square anywhere, a resized rectangle, or the test's square")
+    group.add_argument(
+        "--mirror", action=argparse.BooleanOptionalAction, help="half of the pictures (default: photographs only)"
+    )
+    for name, text in STRENGTHS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=amount, metavar="S", help=text)
+    group.add_argument(
+        "--colours",
+        choices=COLOURS,
+        default="imagenet",
+        help="the principal colours of --colour-noise: ImageNet's, or computed from the data (default: %(default)s)",
+    )
+    group.add_argument(
+        "--mean-image",
+        metavar="FILE",
+        help="a .npy file, as augment --write-mean-image writes it, to subtract instead of the mean colour",
+    )
+
+
+def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Preparation":
+    """How the data's pictures are prepared by these settings, in squares of ``size``. ValueError."""
+    from ..data import augmentation
+    from ..data.dataset import some
+
+    settings: dict[str, Any] = {name: getattr(args, name) for name in ("crop", "mirror", "mean_image", *STRENGTHS)}
+    given = {name: value for name, value in settings.items() if value is not None}
+    preparation = replace(data.preparation(size).augmented(args.augment), **given)
+    if preparation.colour_noise and args.colours == "data":
+        colours = augmentation.principal_colours(some(data.train, SAMPLE))
+        preparation = replace(preparation, principal_colours=colours)
+    return preparation
