@@ -120,7 +120,7 @@ def _read_stream(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     tensors = _tensors(_unpickle(stream))
     storages = {storage.key: storage for storage in _storages(tensors.values())}
     keys = _unpickle(stream)
-    if not isinstance(keys, list) or sorted(storages) != sorted(key for key in keys if isinstance(key, str)):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         raise ValueError("expected the keys of all storages in its fifth pickle")
     rest = stream.getbuffer()
     position = stream.tell()
@@ -241,9 +241,12 @@ def _unpickle(file: BinaryIO) -> Any:
         if opcode is None or opcode.name not in OPCODES:
             what = opcode.name if opcode else "an unknown instruction" if code else "its end"
             raise ValueError(f"its pickle has {what} where a dict of tensors was expected")
-        argument = opcode.arg.reader(file) if opcode.arg else None  # ValueError where the file ends before
         if opcode.name == "STOP":
             return machine.pop()
+        if opcode.name == "GLOBAL":  # module and name, a line each
+            argument = b".".join(file.readline(MAX_NAME).rstrip(b"\n") for _ in range(2)).decode("latin-1")
+        else:
+            argument = opcode.arg.reader(file) if opcode.arg else None  # ValueError where the file ends before
         machine.step(opcode.name, argument)
     raise ValueError(f"its pickle has more than {MAX_OPCODES:,} instructions")
 
@@ -290,7 +293,7 @@ class _Machine:
                     raise ValueError("its pickle recalls what it has not kept")
                 self.stack.append(self.memo[argument])
             case "GLOBAL":
-                self.stack.append(_global(argument.replace(" ", ".")))  # "module name"
+                self.stack.append(_global(argument))
             case "REDUCE":
                 arguments, function = self.pop(), self.pop()
                 self.stack.append(_call(function, arguments))
@@ -322,7 +325,7 @@ def _global(name: str) -> Function | StorageType:
         return Function(name)
     if name in STORAGES:
         return StorageType(name)
-    raise ValueError(f"it asks for {name[:MAX_NAME]!r}, and only dicts of floating-point tensors are read")
+    raise ValueError(f"it asks for {name!r}, and only dicts of floating-point tensors are read")
 
 
 def _storage(reference: Any) -> Storage:
