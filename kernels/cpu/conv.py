@@ -7,12 +7,12 @@ import numpy as np
 
 from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
-from . import im2col, memory, pool as max_pool, threads, winograd
+from . import im2col, memory, pool as max_pool, winograd
 from .arrays import floats, has_kernel
 from .simd import LANES, PANEL
 
 # What transforming a filter and moving the result costs, in multiplications: it is worth it only for enough outputs.
-# Measured: AlexNet's 5x5 layer is quicker by Winograd from two images on, its 3x3 layers from about six.
+# Measured: AlexNet's first two layers are quicker by Winograd from one image on, its 3x3 layers from four.
 FILTER_COST = 16000
 
 
@@ -23,11 +23,8 @@ def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any =
 
         im2col      a multiplication for each output pixel and each tap of the kernel
         winograd    T*T for each tile of m x m outputs, and FILTER_COST for the filter's transform
-
-    An image that must be folded occupies one thread: fewer images than threads are left to im2col.
     """
-    folded_alone = pair(stride) != (1, 1) and x_shape[0] < threads.NUM_THREADS
-    if folded_alone or not _winograd_takes(x_shape, w_shape, stride, groups):
+    if not _winograd_takes(x_shape, w_shape, stride, groups):
         return "im2col"
     _, OH, OW, _ = _output_shape(x_shape, w_shape, stride, padding)
     side = -(-w_shape[0] // pair(stride)[0])

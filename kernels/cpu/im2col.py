@@ -1,10 +1,10 @@
 """Convolution by im2col and matrix products, for any stride, padding and groups: the reference algorithm, blocked.
 
-Columns are built for a strip of output pixels at a time, in a buffer of the thread's own, and used while they
-are in its cache.
+Columns are built for a strip of output pixels and some rows of the kernel at a time, in a buffer of the thread's own,
+and used while they are in its cache.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .jit import compiled
 from .simd import PANEL, ROWS
 
 STRIP_BYTES = 1 << 19
-K_BLOCK = 1024
+K_BLOCK = 1024  # rows of the weights at a time
 FEW_PIXELS = 4096  # too few to make up for packing the weights
 
 
@@ -39,17 +39,17 @@ class Plan(NamedTuple):
 
 
 @compiled
-def columns(p, x, r0, r1, c0, c1, cols):  # type: ignore[no-untyped-def]
-    """cols (r1 - r0, KH, KW, c1 - c0): the windows of output pixels r0 ... r1 - 1, channels c0 ... c1 - 1."""
+def columns(p, x, r0, r1, u0, u1, c0, c1, cols):  # type: ignore[no-untyped-def]
+    """cols (r1 - r0, u1 - u0, KW, c1 - c0): rows u0 ... u1 - 1 of the windows of output pixels r0 ... r1 - 1."""
     depth = c1 - c0
     run = p.KW * depth
     for r in range(r0, r1):
         n, ij = divmod(r, p.OH * p.OW)
         i, j = divmod(ij, p.OW)
         first = j * p.SW - p.left
-        for u in range(p.KH):
+        for u in range(u0, u1):
             row = i * p.SH + u - p.top
-            target = ((r - r0) * p.KH + u) * run
+            target = ((r - r0) * (u1 - u0) + u - u0) * run
             if row < 0 or row >= p.H:
                 cols[target : target + run] = 0
                 continue
@@ -88,18 +88,23 @@ def add_columns(p, cols, r0, r1, c0, c1, dx):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def forward_pixels(p, x, w, group, panel, ldb, bias, relu, y, r0, r1, strip, cols, edge):  # type: ignore[no-untyped-def]
-    """y for output pixels r0 ... r1 - 1. ``w``: the weights of a group every ``group`` floats; panel, ldb: see gemm."""
+def forward_pixels(p, x, w, group, panel, ldb, bias, relu, y, r0, r1, strip, rows, cols, edge):  # type: ignore[no-untyped-def]
+    """y for output pixels r0 ... r1 - 1, ``strip`` of them and ``rows`` rows of the kernel at a time.
+
+    ``w``: the weights of a group every ``group`` floats; panel, ldb: see gemm.
+    """
     depth, width = p.C // p.G, p.O // p.G
-    K = p.KH * p.KW * depth
+    run = p.KW * depth
     for s0 in range(r0, r1, strip):
         s1 = min(s0 + strip, r1)
         for g in range(p.G):
-            columns(p, x, s0, s1, g * depth, (g + 1) * depth, cols)
-            for k in range(0, K, K_BLOCK):
+            for u0 in range(0, p.KH, rows):
+                u1 = min(u0 + rows, p.KH)
+                K = (u1 - u0) * run
+                columns(p, x, s0, s1, u0, u1, g * depth, (g + 1) * depth, cols)
                 multiply(
-                    cols, k, K, w, g * group + k * ldb, panel, ldb,
-                    y, s0 * p.O + g * width, p.O, s1 - s0, width, min(K_BLOCK, K - k), k > 0, edge,
+                    cols, 0, K, w, g * group + u0 * run * ldb, panel, ldb,
+                    y, s0 * p.O + g * width, p.O, s1 - s0, width, K, u0 > 0, edge,
                 )  # fmt: skip
         for r in range(s0, s1):
             pixel = y[r * p.O : (r + 1) * p.O]
@@ -134,7 +139,7 @@ def backward_images(p, x, dy, y, relu, turned, dw, db, dx, want_dx, n0, n1, c0, 
                 db[o] += pixel[o]
         for g in range(p.G):
             first = g * depth + c0
-            columns(p, x, s0, s1, first, first + span, cols)
+            columns(p, x, s0, s1, 0, p.KH, first, first + span, cols)
             pack(grad, g * width, p.O, s1 - s0, width, panels, 0)
             multiply_turned(
                 cols, 0, K, panels, 0, (s1 - s0) * PANEL, PANEL,
@@ -158,18 +163,18 @@ def forward(p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool) ->
     else:
         size = packed_size(K, width)
         weights = (memory.empty(p.G * size), size, K * PANEL, PANEL)
-        tasks = [(flat, g * width + o0, p.O, K, o1 - o0, weights[0], g * size + o0 * K)
+        packing = [(flat, g * width + o0, p.O, K, o1 - o0, weights[0], g * size + o0 * K)
                  for g in range(p.G) for o0, o1 in threads.shares(width, PANEL)]  # fmt: skip
-        threads.run(pack, tasks)
+        threads.run(pack, packing)
     y = memory.empty((p.N, p.OH, p.OW, p.O))
-    strip = _strip(K)
-    threads.run(
-        forward_pixels,
-        [
-            (p, x.ravel(), *weights, b, relu, y.ravel(), r0, r1, strip, memory.empty(strip * K), edge_buffer())
-            for r0, r1 in threads.shares(pixels, ROWS)
-        ],
-    )
+    run = K // p.KH
+    rows = min(p.KH, max(1, K_BLOCK // run))
+    tasks: list[tuple[Any, ...]] = []
+    for r0, r1 in threads.shares(pixels, ROWS):
+        strip = _strip(rows * run, r1 - r0)
+        cols = memory.empty(strip * rows * run)
+        tasks.append((p, x.ravel(), *weights, b, relu, y.ravel(), r0, r1, strip, rows, cols, edge_buffer()))
+    threads.run(forward_pixels, tasks)
     return y
 
 
@@ -191,8 +196,8 @@ def backward(
     for c0, c1 in channels:
         K = p.KH * p.KW * (c1 - c0)
         turned = _turned(p, w[:, :, c0:c1]) if input_grad else np.empty(0, np.float32)
-        strip = _strip(K)
         for n0, n1 in images:
+            strip = _strip(K, (n1 - n0) * p.OH * p.OW)
             dws.append(memory.empty((p.G, p.KH, p.KW, c1 - c0, width)))
             dbs.append(np.zeros(p.O, np.float32))
             outputs = (dws[-1].ravel(), dbs[-1], turned if dx is None else dx.ravel())
@@ -233,6 +238,8 @@ def _turned(p: Plan, w: np.ndarray) -> np.ndarray:
     return packed
 
 
-def _strip(K: int) -> int:
-    """How many output pixels at a time."""
-    return max(1, STRIP_BYTES // (4 * K * ROWS)) * ROWS
+def _strip(K: int, pixels: int) -> int:
+    """How many output pixels at a time, for columns of K floats: equal strips of whole tiles."""
+    most = max(1, STRIP_BYTES // (4 * K * ROWS)) * ROWS
+    strips = max(1, -(-pixels // most))
+    return -(-pixels // strips // ROWS) * ROWS

@@ -76,6 +76,8 @@ def tile(rows: int, transposed: bool = False) -> Any:
         sums = [[_phi(builder, zero, before) for _ in range(2)] for _ in range(rows)]
 
         b_vectors = [_load(builder, b_row, v * LANES) for v in range(2)]
+        for v in range(2):
+            _prefetch(builder, b_row, PANEL + v * LANES, write=False)
         lda2 = builder.mul(lda, _I64(2))
         for i in range(rows):
             if transposed:
@@ -259,12 +261,12 @@ def _store(builder: ir.IRBuilder, vector: Any, pointer: Any, offset: int = 0) ->
     builder.store(vector, builder.bitcast(builder.gep(pointer, [_I64(offset)]), _VECTOR.as_pointer())).align = 4
 
 
-def _prefetch(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
-    """Ask for the cache line of a place that will be written."""
+def _prefetch(builder: ir.IRBuilder, pointer: Any, offset: int, write: bool = True) -> None:
+    """Ask for the cache line of a place that will be written, or read."""
     address = builder.gep(pointer, [_I64(offset)])
     function = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
     prefetch = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
-    builder.call(prefetch, [address, _I32(1), _I32(3), _I32(1)])
+    builder.call(prefetch, [address, _I32(int(write)), _I32(3), _I32(1)])
 
 
 def _splat(builder: ir.IRBuilder, scalar: Any) -> Any:

@@ -2,6 +2,8 @@
 
 Kernels run without the GIL, one task a thread, each on its own share of the work. There is no second
 level: no BLAS and no Numba parallel loop runs inside a task, so that nothing competes for the cores.
+
+Whoever waits, for a task or for the others to finish, looks out for a moment before it sleeps (signals.py).
 """
 
 import os
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
+
+from .signals import Count
 
 
 def available_cores() -> int:
@@ -31,6 +35,7 @@ NUM_THREADS = _chosen_threads()
 _busy = threading.Lock()
 _work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] | None = None  # where helpers wait; None: there are none
 _done: SimpleQueue[BaseException | None] = SimpleQueue()
+_posted, _finished = Count(), Count()  # tasks, in all
 
 
 def run(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> None:
@@ -46,12 +51,15 @@ def run(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> None:
         return
     try:
         work = _start_helpers()
+        all_finished = _finished.value + len(others)
         for task in others:
             work.put((function, task))
+        _posted.add(len(others))
         errors: list[BaseException | None] = []
         try:
             function(*first)
         finally:
+            _finished.watch(all_finished)
             errors = [_done.get() for _ in others]
         for error in filter(None, errors):
             raise error
@@ -81,6 +89,9 @@ def _help(
     work: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]], done: SimpleQueue[BaseException | None]
 ) -> None:
     while True:
+        next_task = _posted.value + 1
+        if work.empty():
+            _posted.watch(next_task)
         function, task = work.get()
         try:
             function(*task)
@@ -88,13 +99,15 @@ def _help(
             done.put(error)
         else:
             done.put(None)
+        _finished.add(1)
         del function, task  # arrays of a finished task must not wait for the next one
 
 
 def _forget_helpers() -> None:
     """After a fork the child has none of the threads, and a lock that nobody will release."""
-    global _work, _done, _busy
+    global _work, _done, _busy, _posted, _finished
     _work, _done, _busy = None, SimpleQueue(), threading.Lock()
+    _posted, _finished = Count(), Count()
 
 
 if hasattr(os, "register_at_fork"):

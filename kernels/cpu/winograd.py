@@ -340,12 +340,12 @@ def collect_filter_gradient(r, parts, du, C, O, dw, c0, c1):  # type: ignore[no-
 
 
 @compiled
-def products(p, v, u, out, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
-    """M = V U."""
+def products(v, v_step, u, m, m_step, tiles, C, O, q0, q1, edge):  # type: ignore[no-untyped-def]
+    """M = V U. Also dV = dM U', with C and O exchanged."""
     for q in range(q0, q1):
         multiply(
-            v, q * p.v_step, p.C, u, q * p.C * p.O, p.C * PANEL, PANEL,
-            out, q * p.m_step, p.O, tiles, p.O, p.C, False, edge,
+            v, q * v_step, C, u, q * C * O, C * PANEL, PANEL,
+            m, q * m_step, O, tiles, O, C, False, edge,
         )  # fmt: skip
 
 
@@ -363,16 +363,6 @@ def products_turned(p, v, dm, du, tiles, q0, q1, add, panels, edge):  # type: ig
         )  # fmt: skip
 
 
-@compiled
-def products_back(p, dm, turned, dv, tiles, q0, q1, edge):  # type: ignore[no-untyped-def]
-    """dV = dM U'."""
-    for q in range(q0, q1):
-        multiply(
-            dm, q * p.m_step, p.O, turned, q * p.C * p.O, p.O * PANEL, PANEL,
-            dv, q * p.v_step, p.C, tiles, p.C, p.O, False, edge,
-        )  # fmt: skip
-
-
 # ---- the launchers
 
 
@@ -383,8 +373,9 @@ class _Workspace:
         positions = p.T * p.T
         self.v = memory.empty(positions * p.v_step)
         self.m = memory.empty(positions * p.m_step)
-        self.image = memory.zeros((p.TH * p.m + p.r - 1) * (p.TW * p.m + p.r - 1) * p.C)
-        self.gradient = memory.zeros(p.TH * p.m * p.TW * p.m * p.O)
+        # Padding is never written; folding writes all of an image.
+        self.image = (memory.zeros if p.S == 1 else memory.empty)((p.TH * p.m + p.r - 1) * (p.TW * p.m + p.r - 1) * p.C)
+        self.output = (memory.zeros if backward else memory.empty)(p.TH * p.m * p.TW * p.m * p.O)
         self.dx_image = memory.empty(self.image.size if backward else 0)
         self.panels = memory.empty(p.block * p.O if backward else 0)
         self.edge = edge_buffer()
@@ -408,8 +399,8 @@ def forward(
         s = _Workspace(p, backward=False)
         for t0, t1 in _blocks(p, n0, n1):
             spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
-            products(p, s.v, u, s.m, t1 - t0, 0, positions, s.edge)
-            collect_output(p, q, s.m, s.gradient, flat, won, b, relu, t0, t0, t1, 0, p.O)
+            products(s.v, p.v_step, u, s.m, p.m_step, t1 - t0, p.C, p.O, 0, positions, s.edge)
+            collect_output(p, q, s.m, s.output, flat, won, b, relu, t0, t0, t1, 0, p.O)
 
     if _apart(p):
         threads.run(apart, threads.shares(p.N))
@@ -420,8 +411,8 @@ def forward(
     for t0, t1 in _blocks(p, 0, p.N):
         inputs, outputs = _pieces(p, team, t0, t1, p.C, p.S > 1), _pieces(p, team, t0, t1, p.O)
         threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
-        threads.run(products, [(p, v, u, m, t1 - t0, *piece, s.edge) for s, piece in shares])
-        threads.run(collect_output, [(p, q, m, s.gradient, flat, won, b, relu, t0, *piece) for s, piece in outputs])
+        threads.run(products, [(v, p.v_step, u, m, p.m_step, t1 - t0, p.C, p.O, *piece, s.edge) for s, piece in shares])
+        threads.run(collect_output, [(p, q, m, s.output, flat, won, b, relu, t0, *piece) for s, piece in outputs])
     return y, winners
 
 
@@ -452,11 +443,11 @@ def backward(
     def apart(part: int, n0: int, n1: int) -> None:
         s = _Workspace(p, backward=True)
         for number, (t0, t1) in enumerate(_blocks(p, n0, n1)):
-            spread_gradient(p, q, dy, mask, won, relu, s.gradient, s.m, db[part], t0, t0, t1, 0, p.O)
+            spread_gradient(p, q, dy, mask, won, relu, s.output, s.m, db[part], t0, t0, t1, 0, p.O)
             spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
             products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, number > 0, s.panels, s.edge)
             if input_grad:
-                products_back(p, s.m, turned, s.v, t1 - t0, 0, positions, s.edge)
+                products(s.m, p.m_step, turned, s.v, p.v_step, t1 - t0, p.O, p.C, 0, positions, s.edge)
                 collect_input_gradient(p, s.v, s.dx_image, flat, t0, t0, t1, 0, p.C)
 
     def together() -> None:
@@ -466,7 +457,7 @@ def backward(
         for number, (t0, t1) in enumerate(_blocks(p, 0, p.N)):
             outputs, inputs = _pieces(p, team, t0, t1, p.O), _pieces(p, team, t0, t1, p.C, p.S > 1)
             tasks = [
-                (p, q, dy, mask, won, relu, s.gradient, m, db[k], t0, *piece) for k, (s, piece) in enumerate(outputs)
+                (p, q, dy, mask, won, relu, s.output, m, db[k], t0, *piece) for k, (s, piece) in enumerate(outputs)
             ]
             threads.run(spread_gradient, tasks)
             threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
@@ -475,7 +466,10 @@ def backward(
                 [(p, v, m, du[0], t1 - t0, *piece, number > 0, s.panels, s.edge) for s, piece in shares],
             )
             if input_grad:
-                threads.run(products_back, [(p, m, turned, v, t1 - t0, *piece, s.edge) for s, piece in shares])
+                threads.run(
+                    products,
+                    [(m, p.m_step, turned, v, p.v_step, t1 - t0, p.O, p.C, *piece, s.edge) for s, piece in shares],
+                )
                 threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in inputs])
 
     if _apart(p):
@@ -532,7 +526,7 @@ def _filters(p: Plan, w: np.ndarray) -> np.ndarray:
 
 
 def _filters_turned(p: Plan, w: np.ndarray) -> np.ndarray:
-    """U' packed for products_back: the transform of each filter with its channels exchanged."""
+    """U' packed for products: the transform of each filter with its channels exchanged."""
     turned, u = memory.empty(w.size), memory.empty(p.T * p.T * p.C * p.O)
     threads.run(turn_filter, [(w, p.C, p.O, p.r * p.r, turned, o0, o1) for o0, o1 in threads.shares(p.O)])
     threads.run(transform_filter, [(p.r, turned, p.O, p.C, u, o0, o1) for o0, o1 in threads.shares(p.O)])

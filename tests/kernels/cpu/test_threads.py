@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from alexnet_np.kernels.cpu import threads
+from alexnet_np.kernels.cpu.signals import Count
 from hypothesis import given, strategies as st
 
 from alexnet_np import layers
@@ -119,3 +120,13 @@ def test_without_a_folder_to_write_to_nothing_is_cached_and_all_works() -> None:
     )
     result = _python(code, NUMBA_CACHE_DIR="", **places)
     assert result.stdout.split() == ["True", "None"], result.stderr
+
+
+def test_counts_are_only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task is lost, and none waited for in vain, where additions get lost or come from nowhere."""
+    for wrong in (lambda count, number: None, lambda count, number: setattr(count, "_cells", count._cells + 3)):
+        monkeypatch.setattr(Count, "add", wrong)
+        for _ in range(20):
+            done: list[int] = []
+            threads.run(done.append, [(n,) for n in range(threads.NUM_THREADS)])
+            assert sorted(done) == list(range(threads.NUM_THREADS))
