@@ -33,12 +33,16 @@ class Evaluation:
 
 
 def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
-    """The network's answers to batches of images and labels, as ``Loader.batches`` gives them."""
+    """The network's answers to batches of images and labels, as ``Loader.batches`` gives them.
+
+    Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
+    """
     images = top1 = top5 = 0
     loss_sum = 0.0
     confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
     for x, labels in batches:
-        logits = net.logits(net.backend.asarray(x, net.dtype), keep=False)
+        x = net.backend.asarray(x, net.dtype)
+        logits = net.logits(x, keep=False) if x.ndim == 4 else _of_views(net, x)
         loss, _ = losses.softmax_cross_entropy(logits, labels)
         loss_sum += float(loss) * len(labels)
         top1 += int(losses.top_k_correct(logits, labels, 1).sum())
@@ -48,6 +52,14 @@ def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     if images == 0:
         raise ValueError("evaluate: batches: expected at least one, got none")
     return Evaluation(images, loss_sum / images, top1 / images, top5 / images, confusion)
+
+
+def _of_views(net: Network, x: Any) -> Any:
+    """The logarithm of the mean probabilities, (N, num_classes): logits whose softmax they are."""
+    N, views, *shape = x.shape
+    each, _ = net.backend.kernels.softmax_forward(net.logits(x.reshape(N * views, *shape), keep=False))
+    mean = each.reshape(N, views, -1).mean(axis=1)
+    return net.backend.xp.log(mean.clip(np.finfo(mean.dtype).tiny))
 
 
 def probabilities(net: Network, images: Any) -> np.ndarray:

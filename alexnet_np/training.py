@@ -22,7 +22,7 @@ from . import optim
 from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
-from .data import Dataset, Loader, Preparation
+from .data import WORKERS, Dataset, Loader, Preparation
 from .metrics import Evaluation, evaluate
 from .models import Network
 from .recipe import Recipe
@@ -78,11 +78,19 @@ class Epoch:
 class Trainer:
     """A network in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one."""
 
-    def __init__(self, net: Network, train: Dataset, test: Dataset, preparation: Preparation, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        net: Network,
+        train: Dataset,
+        test: Dataset,
+        preparation: Preparation,
+        recipe: Recipe,
+        workers: int = WORKERS,
+    ) -> None:
         self.net = net
         self.recipe = recipe
-        self.train = Loader(train, preparation, recipe.batch_size, recipe.seed)
-        self.test = Loader(test, preparation, recipe.batch_size)
+        self.train = Loader(train, preparation, recipe.batch_size, recipe.seed, workers)
+        self.test = Loader(test, preparation, recipe.batch_size, workers=workers)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
         self.schedule = recipe.new_schedule(self.sgd, len(self.train))

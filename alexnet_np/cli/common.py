@@ -72,6 +72,22 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON, for a program to read")
 
 
+def fetched(name: str) -> str:
+    """The folder of a data set that can be fetched, once it is there; how much has come is shown."""
+    from tqdm import tqdm
+
+    from ..data import download
+
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None) as bar:
+
+        def show(file: str, there: int, total: int | None) -> None:
+            bar.set_description(file, refresh=False)
+            bar.total, bar.n = total, there
+            bar.refresh()
+
+        return str(download.fetch(name, progress=show))
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     return _number(text, int, 1, "a whole number of at least 1")

@@ -5,16 +5,22 @@ the val/ or test/ folder of a data set, or, where there is none, on all class fo
 """
 
 import argparse
+import sys
 
 from .common import add_device, add_json, add_model, add_weights, count, print_json, sentences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
-    parser.add_argument("--data", metavar="FOLDER", help="class folders or IDX files (default: the run's own data)")
+    parser.add_argument("--data", metavar="FOLDER", help="as train has it (default: the run's own data)")
     add_model(parser)
     parser.add_argument(
         "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ten-crop",
+        action="store_true",
+        help="as in 2012: the mean probabilities of five squares of each picture and their mirror images",
     )
     add_device(parser)
     add_json(parser)
@@ -37,14 +43,17 @@ def run(args: argparse.Namespace) -> int:
             source, test = args.data, data.load_test(args.data, trained.classes)
         if len(test.classes) != net.num_classes:
             raise ValueError(f"{source} has {len(test.classes)} classes, but {path} knows {net.num_classes}")
-        loader = data.Loader(test, trained.preparation, args.batch_size)
+        batch_size = -(-args.batch_size // 10) if args.ten_crop else args.batch_size
+        loader = data.Loader(test, trained.preparation, batch_size, ten_crop=args.ten_crop)
         batches = tqdm(loader.batches(), total=len(loader), desc="evaluate", unit="batch", leave=False, disable=None)
         result = metrics.evaluate(net, batches)
 
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
-        print_json({"weights": str(path), "data": str(source), **figures})
+        print_json({"weights": str(path), "data": str(source), **figures, "skipped": loader.skipped})
         return 0
+    for picture, reason in loader.skipped.items():
+        print(f"left out: {picture}: {reason}", file=sys.stderr)
     print(f"{path} on {result.images:,} images of {source}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))

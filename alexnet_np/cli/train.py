@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..recipe import OPTIMIZERS, SCHEDULES, Recipe
 from . import config
+from .augmentation import add_augmentation, augmented
 from .common import (
     UserError,
     add_device,
@@ -22,6 +23,7 @@ from .common import (
     add_model,
     amount,
     count,
+    fetched,
     natural,
     print_json,
     sentences,
@@ -74,13 +76,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="FOLDER",
         default="digits",
-        help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), or of IDX "
-        "files as of MNIST (default: scikit-learn's digits)",
+        help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), of tar "
+        "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); see docs/data.md",
+    )
+    data.add_argument(
+        "--download",
+        action="store_true",
+        help="--data is cifar10, cifar100 or fashion-mnist: fetch it into data/ first",
     )
     add_model(data)
     data.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits and IDX files, 224 for others)"
+        "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
     )
+    add_augmentation(parser)
     recipe = parser.add_argument_group("recipe")
     for field in fields(Recipe):
         options, text = RECIPE[field.name]
@@ -104,6 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="at least between two drawings of the figures, after an epoch (default: %(default)s)",
     )
+    run.add_argument(
+        "--workers", type=count, metavar="N", help="threads that prepare pictures (default: a core each, up to 8)"
+    )
     run.add_argument("--tensorboard", action="store_true", help="write event files into the run's folder, too")
     add_device(run)
     add_json(run)
@@ -111,6 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import backend, checkpoints, runs, training
+    from ..data import WORKERS
     from .keeping import Keeper
 
     say = Say(args.json)
@@ -125,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
                 say(f"Warning: {damage}; the one before it is taken")
         net = settings.build(recipe.seed, init="zeros" if checkpoint else None).to(args.device)
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
-        trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe)
+        trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
             trainer.resume(checkpoint)
         folder = args.resume or runs.create_folder(args.out, data.name)
@@ -192,9 +204,12 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     """Also says in ``args`` what was left open: see config.write."""
     from .. import data, runs
 
+    if args.download:
+        args.data, args.download = fetched(args.data), False
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
+    args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())
     loaded = data.load(args.data)
-    preparation = loaded.preparation(args.size or runs.input_size(args.model))
+    preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size
     return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import cifar, class_folders, idx, shards
+from . import cifar, class_folders, download, idx, shards
 from .dataset import Arrays, Data, DataError, Dataset, split
 
 DIGITS = "digits"
@@ -68,7 +68,8 @@ def _other_form(source: str) -> Opened | None:
         if (found := cifar.parts(folder)) is not None:
             return Opened(*found, photographs=True, size=64)
     elif not shards.is_pattern(source):
-        raise FileNotFoundError(f"data: there is no folder {folder}")
+        known = folder.name in download.SETS
+        raise FileNotFoundError(f"data: there is no folder {folder}{' (--download fetches it)' if known else ''}")
     if paths := shards.find(source):
         return Opened(*shards.parts(paths), photographs=True, size=224)
     return None
