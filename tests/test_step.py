@@ -237,6 +237,17 @@ def test_a_step_that_is_not_finite_is_skipped(gpu, graph, where):
     assert_same(weights(step), weights(expected))
 
 
+def test_infinity_in_backward_alone_is_seen_too(gpu, monkeypatch):
+    step, [(images, labels)] = new("gpu", graph=False), batches(1)
+    layer = step.net.children["features"][3]
+    backward = layer.backward
+    monkeypatch.setattr(layer, "backward", lambda dy, *args: backward(dy, *args) + np.float32(np.inf))
+    before = weights(step)
+    loss, _ = step(images, labels)
+    assert np.isnan(float(loss))
+    assert_same(weights(step), before)
+
+
 def test_a_loss_that_is_finite_raises_nothing(gpu):
     for device in ("gpu", "cpu"):
         step, (images, labels) = new(device), batches(1)[0]
