@@ -19,6 +19,7 @@ import numpy as np
 
 DEVICES = ("reference", "cpu", "gpu")
 ALGORITHMS = ("auto", "winograd", "im2col")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class DeviceError(RuntimeError):
@@ -28,15 +29,16 @@ class DeviceError(RuntimeError):
 class Backend:
     """An array library (``xp``) and the functions to use on its arrays (``kernels``)."""
 
-    def __init__(self, device: str, algorithm: str = "auto") -> None:
+    def __init__(self, device: str, algorithm: str = "auto", precision: str = "float32") -> None:
         self.device = device
         self.algorithm = algorithm
+        self.precision = precision
 
     def __repr__(self) -> str:
         return f"Backend({self.device!r})"
 
     def __reduce__(self) -> Any:
-        return get, (self.device, self.algorithm)  # copies and pickles of layers share the one backend of a device
+        return get, (self.device, self.algorithm, self.precision)  # copies and pickles of layers share the one backend of a device
 
     @cached_property
     def xp(self) -> ModuleType:
@@ -52,6 +54,8 @@ class Backend:
             functions |= {name: getattr(module, name) for name in module.__all__}
         if self.algorithm != "auto":
             functions |= module.with_algorithm(self.algorithm)
+        if self.precision != "float32":
+            functions |= module.with_precision(self.precision)
         return SimpleNamespace(**functions)
 
     def asarray(self, array: Any, dtype: Any = None) -> Any:
@@ -62,31 +66,40 @@ class Backend:
 
     def generator(self, rng: Any) -> Any:
         """``rng`` itself where it draws this device's arrays, else a new generator seeded from it."""
-        if isinstance(rng, self.xp.random.Generator):
-            return rng
-        return self.xp.random.default_rng(int(rng.integers(2**62)))
+        if self.device == "gpu":
+            philox = import_module("alexnet_np.kernels.gpu").PhiloxGenerator
+            return rng if isinstance(rng, philox) else philox(int(rng.integers(2**62)), self.xp)
+        return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(int(rng.integers(2**62)))
 
 
-def get(device: str, algorithm: str = "auto") -> Backend:
-    """The backend of a device, and with "cpu" the convolution algorithm to use wherever it can be.
+def get(device: str, algorithm: str = "auto", precision: str = "float32") -> Backend:
+    """The backend of a device: with "cpu" the convolution algorithm to use wherever it can be, with "gpu" how precisely
+    float32 is multiplied (kernels/gpu/precision.py).
 
     There is one for each. Raises ValueError for an unknown name, DeviceError where "gpu" finds no CuPy or no
     CUDA device.
     """
-    return _get(device, algorithm)  # cached by position: get("cpu") and get("cpu", "auto") are one
+    return _get(device, algorithm, precision)  # cached by position: get("cpu") and get("cpu", "auto") are one
 
 
 @cache
-def _get(device: str, algorithm: str) -> Backend:
-    if device not in DEVICES:
-        raise ValueError(f"device: expected one of {', '.join(DEVICES)}, got {device!r}")
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm: expected one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+def _get(device: str, algorithm: str, precision: str) -> Backend:
+    for name, value, known in (
+        ("device", device, DEVICES),
+        ("algorithm", algorithm, ALGORITHMS),
+        ("precision", precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
     if algorithm != "auto" and device != "cpu":
         raise ValueError(f"algorithm: device {device} has only its own, expected 'auto', got {algorithm!r}")
+    if precision != "float32" and device != "gpu":
+        raise ValueError(f"precision: device {device} has only its own, expected 'float32', got {precision!r}")
     if device == "gpu" and (problem := gpu_problem()):
         raise DeviceError(problem)
-    return Backend(device, algorithm)
+    if precision == "bfloat16" and find_spec("ml_dtypes") is None:
+        raise DeviceError("precision bfloat16: ml_dtypes is not installed (pip install ml_dtypes)")
+    return Backend(device, algorithm, precision)
 
 
 def compiled_code_folder() -> Path | None:

@@ -108,13 +108,14 @@ class Layer:
         """The layer's parameters: weight, then bias."""
         return [value for value in vars(self).values() if isinstance(value, Parameter)]
 
-    def to(self, device: str, dtype: Any = None, algorithm: str = "auto") -> Self:
+    def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
         """Move to "reference", "cpu" or "gpu", and to a dtype; in place, returns the layer.
 
         Gradients and what forward saved are dropped. The dtype stays where none is given. ``algorithm``, for
         "cpu": "winograd" or "im2col" for every convolution that it can compute, instead of the quicker one.
+        ``precision``, for "gpu": "tf32" or "bfloat16" for the products of float32, on tensor cores.
         """
-        backend = backends.get(device, algorithm)
+        backend = backends.get(device, algorithm, precision)
         if dtype is not None and np.dtype(dtype).name not in DTYPES:
             raise ValueError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
         for _, layer in self.walk():
@@ -161,7 +162,9 @@ class Layer:
 
     def _check_input(self, x: Any) -> None:
         """Refuse an x of another library, dtype or shape than this layer takes."""
-        self._check_array("x", x, [p.data.dtype.name for p in self.parameters()[:1]] or DTYPES)
+        dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or [*DTYPES]
+        # There activations are of lower precision than weights.
+        self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
         self.output_shape(x.shape)
 
     def _check_array(self, name: str, array: Any, dtypes: Sequence[str]) -> None:

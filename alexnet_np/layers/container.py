@@ -95,9 +95,9 @@ class Container(Layer):
         for key, child in self.children.items():
             yield from child.walk(f"{name}.{key}" if name else key)
 
-    def to(self, device: str, dtype: Any = None, algorithm: str = "auto") -> Self:
+    def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
         for child in self.children.values():
-            child.to(device, dtype, algorithm)
+            child.to(device, dtype, algorithm, precision)
         self.backend = next(iter(self.children.values())).backend
         return self
 

@@ -45,8 +45,8 @@ class Dropout(Layer):
     def _at_test_time(self, x: Any) -> Any:
         return x if self.inverted or self.p == 0 else x * x.dtype.type(1 - self.p)
 
-    def to(self, device: str, dtype: Any = None, algorithm: str = "auto") -> Self:
-        super().to(device, dtype, algorithm)
+    def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
+        super().to(device, dtype, algorithm, precision)
         self.rng = self.backend.generator(self.rng)
         return self
 

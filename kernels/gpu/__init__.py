@@ -1,12 +1,19 @@
 """The gpu book: the reference book's sums in CUDA kernels of our own, on CuPy arrays.
 
-    launch, common.h     finds, compiles and starts the kernels of the .cu files
-    pool                 the chapters, each a .py beside its .cu
+    launch, common.h             finds, compiles and starts the kernels of the .cu files
+    gemm, cublas, precision      matrix products
+    bias, fused                  what surrounds them
+    images                       pictures on their way in
+    conv, linear, activation, pool, dropout, norm, loss, sgd     the chapters, each a .py beside its .cu
 
 Kernels take float32, float64 and bfloat16; other dtypes, and whatever is left out here, are the reference book's, which
 runs on CuPy arrays as it stands. Nothing of it has run on a GPU so far: docs/gpu.md.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from . import conv, fused, linear
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
 from .conv import col2im, conv2d_backward, conv2d_forward, conv2d_relu_backward, conv2d_relu_forward, im2col
 from .dropout import PhiloxGenerator as PhiloxGenerator, dropout_backward, dropout_forward
@@ -54,3 +61,8 @@ __all__ = [
     "softmax_cross_entropy_forward",
     "softmax_forward",
 ]
+
+
+def with_precision(precision: str) -> dict[str, Callable[..., Any]]:
+    """The functions that differ where float32 is multiplied in another precision: see precision.py."""
+    return {name: f for chapter in (conv, fused, linear) for name, f in chapter.with_precision(precision).items()}

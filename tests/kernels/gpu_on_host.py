@@ -91,10 +91,20 @@ HOST = Host()
 
 
 @cache
-def install():
-    """The backend of device "gpu" with NumPy's arrays, from here to the end of the process."""
+def install(precision="float32"):
+    """The backend of device "gpu" with NumPy's arrays; kernels run on them from here to the end of the process."""
     launcher.use(HOST)
     import_module("alexnet_np.kernels.gpu.conv").WORKSPACE = 1 << 12  # small enough for several parts of a small batch
-    emulated = backend.Backend("gpu")
+    emulated = backend.Backend("gpu", precision=precision)
     emulated.xp = np
     return emulated
+
+
+def pretend(monkeypatch):
+    """For the length of a test, ``net.to("gpu")`` finds such a device."""
+    get = backend._get
+
+    def get_or_emulate(device, algorithm, precision):
+        return install(precision) if device == "gpu" else get(device, algorithm, precision)
+
+    monkeypatch.setattr(backend, "_get", get_or_emulate)
