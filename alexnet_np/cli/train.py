@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         default="digits",
         help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), of tar "
-        "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); see docs/data.md",
+        "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); docs/data.md",
     )
     data.add_argument(
         "--download",
@@ -101,16 +101,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--checkpoint-minutes",
         type=amount,
-        default=10,
+        default=10.0,
         metavar="M",
-        help="at most between two checkpoints; 0: one after each step (default: %(default)s)",
+        help="at most between two checkpoints; 0: one after each step (default: %(default)g)",
     )
     run.add_argument(
         "--figure-minutes",
         type=amount,
-        default=5,
+        default=5.0,
         metavar="M",
-        help="at least between two drawings of the figures, after an epoch (default: %(default)s)",
+        help="at least between two drawings of the figures, after an epoch (default: %(default)g)",
     )
     run.add_argument(
         "--workers", type=count, metavar="N", help="threads that prepare pictures (default: a core each, up to 8)"
@@ -220,7 +220,8 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
     settings = runs.Settings.read(args.resume)
     own = config.read(args.resume / runs.CONFIG, args.parser)
     may_change = config.in_group(args.parser, "run")
-    if others := [name for name, value in own.items() if getattr(args, name) != value and name not in may_change]:
+    others = [name for name, value in own.items() if getattr(args, name) != value and name not in may_change]
+    if others := others + ["out"] * (args.out is not None):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
     if (args.resume / runs.WEIGHTS).exists():
