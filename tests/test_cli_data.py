@@ -1,13 +1,19 @@
-"""The commands for data, as a person uses them: check-data and augment."""
+"""The commands for data, as a person uses them: check-data, augment, and what train and evaluate have of them."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import write_class_folders
+from pictures import small_network, write_class_folders
 from PIL import Image
 
-from alexnet_np.cli import main
+from alexnet_np import data, metrics
+from alexnet_np.cli import main, parser
+from alexnet_np.cli.augmentation import augmented
+from alexnet_np.data import augmentation, download
+from alexnet_np.data.dataset import some
 
 
 @pytest.fixture
@@ -93,3 +99,58 @@ class TestAugment:
         assert "hue: expected 0 to 0.5" in fails(capsys, *sheet, "--hue", "0.7")
         assert "--picture: expected 0 to 11, got 12" in fails(capsys, *sheet, "--picture", "12")
         assert not list(folder.parent.glob("sheet*"))
+
+
+class TestTrain:
+    def test_settings_of_augmentation_that_make_no_sense_are_said_in_a_sentence(self, folder, capsys):
+        train = ["train", "--data", "colours", "--size", "64"]
+        assert "hue: expected 0 to 0.5" in fails(capsys, *train, "--augment", "paper", "--hue", "0.9")
+        assert "mean_image: there is no file" in fails(capsys, *train, "--out", "run", "--mean-image", "nowhere.npy")
+        assert not (folder.parent / "run").exists()
+
+    def test_settings_given_beside_a_named_augmentation_win(self, folder, capsys):
+        args = parser().parse_args(["train", "--augment", "modern", "--contrast", "0.1", "--hue", "0", "--no-mirror"])
+        preparation = augmented(args, data.load(folder), 64)
+        modern = data.Preparation.photographs(64).augmented("modern")
+        assert preparation == replace(modern, contrast=0.1, hue=0.0, mirror=False)
+
+    def test_principal_colours_are_those_of_the_data_where_asked_for(self, folder):
+        (folder / "red" / "0.png").write_bytes(b"")  # no harm to statistics
+        args = parser().parse_args(["train", "--augment", "paper", "--colours", "data"])
+        loaded = data.load(folder)
+        preparation = augmented(args, loaded, 64)
+        expected = np.array(augmentation.principal_colours(some(loaded.train, 1000)))
+        np.testing.assert_array_equal(preparation.principal_colours, expected)
+        assert preparation.colour_noise == 0.1
+
+    def test_download_fetches_and_trains_on_what_came(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        asked = []
+
+        def fetch(name, progress):
+            asked.append(name)
+            progress("file", 5, None)
+            (tmp_path / "data" / name).mkdir(parents=True)
+            return Path("data") / name
+
+        monkeypatch.setattr(download, "fetch", fetch)
+        err = fails(capsys, "train", "--data", "cifar10", "--download")
+        assert f"{tmp_path / 'data' / 'cifar10'}: expected a folder for each class" in err
+        assert asked == ["cifar10"]
+        assert "no folder" in fails(capsys, "train", "--data", "cifar100")
+        assert "(--download fetches it)" in fails(capsys, "train", "--data", "cifar100")
+
+
+def test_ten_crops_are_judged_by_their_mean_probabilities(folder):
+    net = small_network()
+    test = data.load(folder).test
+    preparation = data.Preparation(64, 70, True, (0.5,) * 3, (0.2,) * 3)
+    result = metrics.evaluate(net, data.Loader(test, preparation, 2, ten_crop=True).batches())
+    losses, right = [], 0
+    for i, label in enumerate(test.labels):
+        crops = preparation.normalise(preparation.ten_crops(test.image(i)))
+        mean = np.mean([metrics.probabilities(net, crop[None])[0] for crop in crops], axis=0)
+        losses.append(-np.log(mean[label]))
+        right += mean.argmax() == label
+    assert (result.images, result.top1) == (len(test), right / len(test))
+    np.testing.assert_allclose(result.loss, np.mean(losses), rtol=1e-5)

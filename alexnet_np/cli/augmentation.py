@@ -51,7 +51,9 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
 
 
 def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Preparation":
-    """How the data's pictures are prepared by these settings, in squares of ``size``. ValueError."""
+    """How the data's pictures are prepared by these settings, in squares of ``size``. ValueError or OSError."""
+    import numpy as np
+
     from ..data import augmentation
     from ..data.dataset import some
 
@@ -61,4 +63,5 @@ def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Prep
     if preparation.colour_noise and args.colours == "data":
         colours = augmentation.principal_colours(some(data.train, SAMPLE))
         preparation = replace(preparation, principal_colours=colours)
+    preparation.normalise(np.zeros((preparation.size, preparation.size, 3), np.uint8))  # a mean image that does not fit
     return preparation
