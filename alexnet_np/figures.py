@@ -75,7 +75,7 @@ def confusion_figure(path: str | os.PathLike[str], title: str, classes: Sequence
     with _figure(path, title, (13, 7.6)) as figure:
         left, right = figure.subfigures(1, 2, width_ratios=(1.45, 1), squeeze=False).flat
         _matrix(left, classes, result.confusion)
-        above, below = right.subplots(2, 1, height_ratios=(1.6, 1))
+        above, below = right.subfigures(2, 1, height_ratios=(1.6, 1), squeeze=False).flat
         _class_bars(above, classes, result.class_accuracy)
         _mistake_bars(below, classes, result.confusion)
 
@@ -145,6 +145,11 @@ def _figure(path: str | os.PathLike[str], title: str, inches: tuple[float, float
             figure.savefig(unfinished, format="png", dpi=120)
 
 
+def _title(part: Any, text: str) -> None:
+    """Of a part of a figure, at its left edge, whatever stands there."""
+    part.suptitle(text, x=0.012, ha="left", fontsize=11, fontweight="bold")
+
+
 def _curves(figure: Any, history: Sequence[Epoch]) -> None:
     epochs = [row.epoch for row in history]
     for axes, name, title, factor in zip(
@@ -193,8 +198,7 @@ def _filters(figure: Any, kernels: np.ndarray) -> None:
 
 
 def _pictures(figure: Any, images: np.ndarray, labels: Sequence[str], predicted: Sequence[str]) -> None:
-    title = "Test pictures and what the network takes them for, mistakes in red"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=11, fontweight="bold")
+    _title(figure, "Test pictures and what the network takes them for, mistakes in red")
     grid = figure.subplots(ROWS, COLUMNS).ravel()
     for axes in grid:
         axes.axis("off")
@@ -238,21 +242,22 @@ def _matrix(figure: Any, classes: Sequence[str], confusion: np.ndarray) -> None:
         )
 
 
-def _class_bars(axes: Any, classes: Sequence[str], accuracy: np.ndarray) -> None:
+def _class_bars(figure: Any, classes: Sequence[str], accuracy: np.ndarray) -> None:
     known = np.flatnonzero(np.isfinite(accuracy))
     shown = known[np.argsort(accuracy[known], kind="stable")][:BARS]
+    _title(figure, f"Accuracy of the {len(shown)} hardest classes, %" if len(shown) < len(known) else "Accuracy, %")
+    axes = figure.subplots()
     _bars(axes, [shorten(classes[k]) for k in shown], 100 * accuracy[shown], BLUE, "{:.1f}")
     axes.set_xlim(0, 108)  # with room for the values
-    axes.set_title(f"Accuracy of the {len(shown)} hardest classes, %" if len(shown) < len(known) else "Accuracy, %")
 
 
-def _mistake_bars(axes: Any, classes: Sequence[str], confusion: np.ndarray) -> None:
+def _mistake_bars(figure: Any, classes: Sequence[str], confusion: np.ndarray) -> None:
     mistakes = confusion * (1 - np.eye(len(classes), dtype=np.int64))
     order = np.argsort(-mistakes, axis=None, kind="stable")[:MISTAKES]
     pairs = [divmod(int(at), len(classes)) for at in order if mistakes.flat[at] > 0]
     names = [f"{shorten(classes[true])} taken for {shorten(classes[guess])}" for true, guess in pairs]
-    _bars(axes, names, np.array([mistakes[pair] for pair in pairs]), ORANGE, "{:.0f}")
-    axes.set_title("The most frequent mistakes, pictures" if pairs else "No mistakes")
+    _title(figure, "The most frequent mistakes, pictures" if pairs else "No mistakes")
+    _bars(figure.subplots(), names, np.array([mistakes[pair] for pair in pairs]), ORANGE, "{:.0f}")
 
 
 def _bars(axes: Any, names: Sequence[str], values: np.ndarray, colour: str, form: str) -> None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from alexnet_np import figures
 from alexnet_np.data import Arrays, Loader, Preparation
+from alexnet_np.metrics import Evaluation
 from alexnet_np.training import Epoch
 
 HISTORY = [Epoch(i + 1, 0.01, 2 / (i + 1), 0.2 * i, 2.5 / (i + 1), 0.15 * i, 1.0, 100.0, 0.0, 1.0) for i in range(5)]
@@ -75,3 +76,51 @@ def test_a_sample_ends_with_the_mistakes():
     assert set(predicted) == {"green"}
     strongest = {"blue": 2, "green": 1, "red": 0}
     assert [image.mean(axis=(0, 1)).argmax() for image in shown] == [strongest[label] for label in labels]
+
+
+# ---- confusion
+
+
+def confused(K, seed=0):
+    rng = np.random.default_rng(seed)
+    confusion = np.diag(rng.integers(5, 50, K)) + rng.poisson(30 / K, (K, K))
+    return Evaluation(int(confusion.sum()), 1.0, 0.5, 0.9, confusion)
+
+
+def test_few_classes_are_named_with_their_counts_and_many_are_shaded(tmp_path):
+    for K in (3, 12, 200):
+        names = [f"class {k}, with a long name" for k in range(K)]
+        figures.confusion_figure(tmp_path / f"{K}.png", "A run", names, confused(K))
+    mistake = tuple(int(figures.RED[i : i + 2], 16) for i in (1, 3, 5))
+    counted = [(pixels(tmp_path / f"{K}.png") == mistake).all(axis=2).sum() for K in (3, 12, 200)]
+    assert counted[0] > 5
+    assert counted[1] > 50
+    assert counted[2] == 0
+
+
+def test_no_mistakes_and_classes_without_pictures_are_no_trouble(tmp_path):
+    figures.confusion_figure(
+        tmp_path / "a.png", "A run", ["a", "b", "a"], Evaluation(5, 0.1, 1.0, 1.0, np.diag([5, 0, 0]))
+    )
+    assert pixels(tmp_path / "a.png").shape[1] > 1200
+
+
+# ---- beside the training
+
+
+def test_an_artist_draws_in_a_process_of_its_own(tmp_path, shown, capfd):
+    artist = figures.Artist()
+    assert not artist.busy
+    artist.draw(
+        [
+            (figures.training_figure, (tmp_path / "nowhere" / "a.png", "A run", HISTORY, KERNELS, *shown)),
+            (figures.training_figure, (tmp_path / "figure.png", "A run", HISTORY, KERNELS, *shown)),
+        ]
+    )
+    assert artist.busy
+    artist.wait()
+    assert not artist.busy
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+    figures.training_figure(tmp_path / "same.png", "A run", HISTORY, KERNELS, *shown)
+    np.testing.assert_array_equal(pixels(tmp_path / "figure.png"), pixels(tmp_path / "same.png"))
+    assert "a figure is missing" in capfd.readouterr().err  # and the other was drawn nevertheless
