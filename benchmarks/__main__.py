@@ -1,4 +1,4 @@
-"""The command line: python -m benchmarks [gpu | compare | report | readme]."""
+"""The command line: python -m benchmarks [gpu | profile | compare | report | readme]."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     arguments = _parser().parse_args(argv)
-    commands = {None: _run, "gpu": _gpu, "compare": _compare, "report": _report, "readme": _readme}
+    commands = {None: _run, "gpu": _gpu, "profile": _profile, "compare": _compare, "report": _report, "readme": _readme}
     command = commands[arguments.command]
     try:
         return command(arguments)
@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command", title="on results")
     add = commands.add_parser("gpu", help="the same on a GPU, in three precisions", epilog=_names(gpu.GpuRun.field))
     _add_settings(add, gpu.GpuRun.field, gpu.BATCHES, "batch 128, two short rounds, the network only, nothing compiled")
+    add = commands.add_parser("profile", help="where this project's training step spends its time on a CPU")
+    add.add_argument("--batch", type=_positive, default=128, metavar="N", dest="batch_size", help="(128)")
     add = commands.add_parser("compare", help="what changed between two results, with the noise")
     add.add_argument("old", type=Path)
     add.add_argument("new", type=Path)
@@ -96,6 +98,13 @@ def _measure(arguments: argparse.Namespace, run: type[Run], quick: dict[str, Any
     folder.mkdir(parents=True, exist_ok=True)
     result = run(settings, lambda result: _write(result, folder / "result.json"))()
     print(_show(result, folder))
+    return 0
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    from . import profile  # the engine is of no use to the other commands
+
+    print(profile.text(arguments.batch_size))
     return 0
 
 

@@ -7,13 +7,13 @@ import numpy as np
 
 from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
-from . import im2col, memory, pool as max_pool, winograd
+from . import im2col, memory, pool as max_pool, threads, winograd
 from .arrays import floats, has_kernel
 from .simd import LANES, PANEL
 
-# What transforming a filter and moving the result costs, in multiplications: it is worth it only for enough outputs.
-# Measured: AlexNet's first two layers are quicker by Winograd from one image on, its 3x3 layers from four.
-FILTER_COST = 16000
+# The transformed filters, several times as large as the filters, are written and read once for all tiles, however few.
+# Measured: AlexNet's 5x5 layer is quicker by Winograd from two images on (98 tiles), its 3x3 layers from six (54).
+FEWEST_TILES = 50
 
 
 def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any = 0, groups: int = 1) -> str:
@@ -22,15 +22,19 @@ def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any =
     Counted for each pair of an input and an output channel, in the forward pass:
 
         im2col      a multiplication for each output pixel and each tap of the kernel
-        winograd    T*T for each tile of m x m outputs, and FILTER_COST for the filter's transform
+        winograd    T*T for each tile of m x m outputs; not for fewer than FEWEST_TILES
+
+    An image that must be folded occupies one thread: fewer images than threads are left to im2col.
     """
-    if not _winograd_takes(x_shape, w_shape, stride, groups):
+    folded_alone = pair(stride) != (1, 1) and x_shape[0] < threads.NUM_THREADS
+    if folded_alone or not _winograd_takes(x_shape, w_shape, stride, groups):
         return "im2col"
-    _, OH, OW, _ = _output_shape(x_shape, w_shape, stride, padding)
+    N, OH, OW, _ = _output_shape(x_shape, w_shape, stride, padding)
     side = -(-w_shape[0] // pair(stride)[0])
     m = winograd.OUTPUT_SIDE[side]
-    tiles = x_shape[0] * -(-OH // m) * -(-OW // m)
-    return "winograd" if tiles * (m + side - 1) ** 2 + FILTER_COST < x_shape[0] * OH * OW * side**2 else "im2col"
+    tiles = N * -(-OH // m) * -(-OW // m)
+    fewer = tiles * (m + side - 1) ** 2 < N * OH * OW * side**2
+    return "winograd" if fewer and tiles >= FEWEST_TILES else "im2col"
 
 
 def conv2d_forward(
