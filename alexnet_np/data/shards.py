@@ -9,29 +9,37 @@ An epoch goes through the shards in random order, reads each from its beginning 
 ``BUFFER`` pictures that were read last: the order is known before anything is read. So an epoch can be
 taken up in the middle, and reads from there only what is still to come. Pictures of one class should
 not stand together: shuffle them once, when the shards are written.
+
+What is where in the shards is read from their headers, once: it is kept in a file beside them, if it can be written.
 """
 
+import json
 import re
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from glob import glob
 from os.path import basename
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from tqdm import tqdm
 
+from ..files import written_whole
 from .dataset import DataError, Dataset
 from .images import SUFFIXES, PictureError, decode
 
 BUFFER = 2000  # pictures, encoded: 220 MB of ImageNet's
 LABEL = ".cls"
+INDEX = "alexnet-np-index.json"
 NAMES = "classes.txt"  # beside the shards, a line each; without it classes are numbers
 TEST = re.compile(r"^(val|test)", re.IGNORECASE)
 TRAIN = re.compile(r"^train", re.IGNORECASE)
 BLOCK = 512  # tar's
+
+Sample = tuple[str, int, int, int]  # the picture's name, start and size; the label
 
 
 class Shards(Dataset):
@@ -161,26 +169,41 @@ def parts(paths: Sequence[Path]) -> tuple[Shards, Shards | None]:
 
 
 def open_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> Shards:
-    """What these tar files hold; their headers are read for it. DataError where one is damaged or has no samples.
+    """What these tar files hold. DataError where one is damaged or has no samples.
 
     Without ``classes`` their names are numbers, 0 to the largest label.
     """
-    shard: list[int] = []
-    found: list[tuple[str, int, int, int]] = []
-    for number, path in enumerate(paths):
-        samples = list(_samples(path))
-        if not samples:
-            raise DataError(f"{path}: expected samples, a picture and a {LABEL} each, found none")
-        shard += [number] * len(samples)
-        found += samples
-    names, starts, sizes, labels = zip(*found, strict=True)
+    samples: dict[Path, list[Sample]] = {}
+    for folder in dict.fromkeys(path.parent for path in paths):
+        samples |= _index(folder, [path for path in paths if path.parent == folder])
+    shard = [number for number, path in enumerate(paths) for _ in samples[path]]
+    names, starts, sizes, labels = zip(*(sample for path in paths for sample in samples[path]), strict=True)
     if classes is None:
         classes = [str(label) for label in range(max(labels) + 1)]
     return Shards(paths, np.array(shard), np.array(starts), np.array(sizes), names, np.array(labels), classes)
 
 
-def _samples(path: Path) -> Iterator[tuple[str, int, int, int]]:
-    """Name, start and size of each picture in a tar file, and its label."""
+def _index(folder: Path, paths: Sequence[Path]) -> dict[Path, list[Sample]]:
+    """What each of these tar files in a folder holds: from the index, or from themselves if it does not know them."""
+    index: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    new = False
+    for path in tqdm(paths, "reading the shards' headers", leave=False, disable=None):
+        stamp = [path.stat().st_size, path.stat().st_mtime_ns]
+        if path.name not in index or index[path.name]["stamp"] != stamp:
+            index[path.name] = {"stamp": stamp, "samples": list(_samples(path))}
+            new = True
+        if not index[path.name]["samples"]:
+            raise DataError(f"{path}: expected samples, a picture and a {LABEL} each, found none")
+    if new:
+        with suppress(OSError), written_whole(folder / INDEX) as unfinished:
+            unfinished.write_text(json.dumps(index), encoding="utf-8")
+    return {path: index[path.name]["samples"] for path in paths}
+
+
+def _samples(path: Path) -> Iterator[Sample]:
+    """The samples of a tar file."""
     key, picture, label = "", None, None
     for member, content in _members(path):
         file = basename(member.name)
@@ -198,7 +221,7 @@ def _samples(path: Path) -> Iterator[tuple[str, int, int, int]]:
         yield _sample(path, key, picture, label)
 
 
-def _sample(path: Path, key: str, picture: tarfile.TarInfo | None, label: bytes | None) -> tuple[str, int, int, int]:
+def _sample(path: Path, key: str, picture: tarfile.TarInfo | None, label: bytes | None) -> Sample:
     if picture is None or label is None:
         raise DataError(
             f"{path}: sample {key}: expected a picture and a {LABEL}, got no {LABEL if picture else 'picture'}"

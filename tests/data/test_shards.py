@@ -123,6 +123,52 @@ def test_damaged_shards_are_refused_in_a_sentence(tmp_path):
             data.load(tmp_path)
 
 
+class TestIndex:
+    @pytest.fixture
+    def paths(self, tmp_path):
+        return sorted(write_shards(tmp_path, [4, 5]).glob("*.tar"))
+
+    @staticmethod
+    def read(paths):
+        """Which shards are read to open them, and what is found."""
+        read = []
+
+        def recorded(path, samples=shards._samples):
+            read.append(path.name)
+            return samples(path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards, "_samples", recorded)
+            dataset = shards.open_shards(paths)
+        assert [number(dataset.image(i)) for i in range(len(dataset))] == list(range(len(dataset)))
+        return read, dataset
+
+    def test_headers_are_read_once(self, paths):
+        assert self.read(paths)[0] == ["train-000.tar", "train-001.tar"]
+        names, dataset = self.read(paths)
+        assert (names, len(dataset)) == ([], 9)
+        assert dataset.where(8) == f"{paths[1]}: some/0008.png"
+
+    def test_a_shard_that_has_changed_is_read_again(self, paths, tmp_path):
+        self.read(paths)
+        write_shards(tmp_path, [4, 7])
+        names, dataset = self.read(paths)
+        assert ("train-001.tar" in names, len(dataset)) == (True, 11)
+
+    def test_an_index_that_is_damaged_or_cannot_be_written_is_no_loss(self, paths, tmp_path, monkeypatch):
+        self.read(paths)
+        (tmp_path / shards.INDEX).write_text("{")
+        assert len(self.read(paths)[0]) == 2
+        (tmp_path / shards.INDEX).unlink()
+
+        def read_only(path):
+            raise PermissionError(13, "read-only", str(path))
+
+        monkeypatch.setattr(shards, "written_whole", read_only)
+        assert len(self.read(paths)[1]) == 9
+        assert not (tmp_path / shards.INDEX).exists()
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(1, 12), st.integers(0, 9))
 def test_an_epoch_has_every_picture_once_reads_in_sequence_and_keeps_few(tmp_path_factory, sizes, buffer, seed):
     folder = tmp_path_factory.getbasetemp() / f"shards-{'-'.join(map(str, sizes))}"
