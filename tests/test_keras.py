@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from against_torch import relative_error
-from keras_import import import_keras
+from keras_import import import_keras, keras_alexnet
 
 from alexnet_np import losses, models, weights
 
@@ -20,36 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 TOLERANCE = 1e-4
 
 
-def keras_alexnet():
-    """The network as it stands in countless notebooks."""
-    layers = keras.layers
-    typed = {"dtype": "float64"}
-    relu = {"activation": "relu", **typed}
-    return keras.Sequential(
-        [
-            keras.Input((227, 227, 3), **typed),
-            layers.Conv2D(64, 11, strides=4, **relu),
-            layers.MaxPooling2D(3, 2, **typed),
-            layers.Conv2D(192, 5, padding="same", **relu),
-            layers.MaxPooling2D(3, 2, **typed),
-            layers.Conv2D(384, 3, padding="same", **relu),
-            layers.Conv2D(256, 3, padding="same", **relu),
-            layers.Conv2D(256, 3, padding="same", **relu),
-            layers.MaxPooling2D(3, 2, **typed),
-            layers.Flatten(**typed),
-            layers.Dropout(0.5, **typed),
-            layers.Dense(4096, **relu),
-            layers.Dropout(0.5, **typed),
-            layers.Dense(4096, **relu),
-            layers.Dropout(0.5, **typed),
-            layers.Dense(1000, activation="softmax", **typed),
-        ]
-    )
-
-
 @pytest.fixture(scope="module")
 def theirs():
-    net = keras_alexnet()
+    net = keras_alexnet(num_classes=1000, dtype="float64")
     rng = np.random.default_rng(0)
     scales = [0.1 if a.ndim == 1 else np.sqrt(2 / a[..., 0].size) for a in net.get_weights()]
     net.set_weights([scale * rng.standard_normal(a.shape) for scale, a in zip(scales, net.get_weights(), strict=True)])

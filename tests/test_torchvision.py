@@ -4,6 +4,7 @@ torch computes in float64 throughout; this project in float64, to 1e-10, and flo
 """
 
 import re
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -201,7 +202,7 @@ def test_smallest_image_is_torchvisions(ours, theirs):
 
 
 def test_files_go_both_ways(ours, theirs, tmp_path):
-    """What one side saves as safetensors the other loads, and gives the same logits."""
+    """What one side saves the other loads, and gives the same logits: safetensors, and torch's own two formats."""
     images = np.random.default_rng(5).standard_normal((1, 70, 63, 3), dtype=np.float32)
     expected = theirs(nchw(images)).detach()
 
@@ -210,12 +211,19 @@ def test_files_go_both_ways(ours, theirs, tmp_path):
         other = import_torchvision().models.alexnet(num_classes=CLASSES).eval()
     other.load_state_dict(safetensors.torch.load_file(tmp_path / "ours.safetensors"), assign=True)
     assert relative_error(other(nchw(images).float()), expected) <= 1e-4
+    state = other.state_dict()
 
-    state = {name: values.float() for name, values in theirs.state_dict().items()}
-    safetensors.torch.save_file(state, tmp_path / "theirs.safetensors")
-    net = models.alexnet(num_classes=CLASSES, init="zeros")
-    weights.load(net, tmp_path / "theirs.safetensors")
-    assert relative_error(net.forward(images, keep=False), expected) <= 1e-4
+    path = tmp_path / "theirs"
+    for save in (
+        safetensors.torch.save_file,
+        torch.save,
+        partial(torch.save, _use_new_zipfile_serialization=False),
+    ):
+        save(state, path)
+        net = models.alexnet(num_classes=CLASSES, init="zeros")
+        weights.load(net, path)
+        assert all(np.array_equal(array, state[name]) for name, array in net.torch_state_dict().items())
+        assert relative_error(net.forward(images, keep=False), expected) <= 1e-4
 
 
 def test_print_is_torchvisions():

@@ -4,6 +4,7 @@ test_torchvision.py and test_keras.py hold the same ways against those two libra
 """
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -176,6 +177,58 @@ def test_another_number_of_classes_is_named(way):
     with pytest.raises(ValueError, match=r"classifier\.1\.weight: expected shape .*, got .* \(another num_classes\?\)"):
         other.load_state_dict(net.state_dict()) if way == "own" else other.load_torch_state_dict(net.torch_state_dict())
     assert_equal(other, before)
+
+
+@pytest.mark.parametrize("way", ["own", "torch", "keras", "file"])
+def test_fine_tuning_keeps_the_last_layer_and_loads_the_rest(way, path):
+    net, other = small_net(num_classes=7), small_net(seed=1)
+    new = {name: array for name, array in snapshot(other).items() if name.startswith("classifier.1.")}
+    weights.save(net, path)
+    kept = {
+        "own": lambda: weights.load_state(other, net.state_dict(), strict=False),
+        "torch": lambda: weights.load_torch(other, net.torch_state_dict(), strict=False),
+        "keras": lambda: weights.load_keras(other, weights.to_keras(net), strict=False),
+        "file": lambda: weights.load(other, path, strict=False),
+    }[way]()
+    assert kept == ["classifier.1.weight", "classifier.1.bias"]
+    assert_equal(other, snapshot(net) | new)
+
+
+def test_fine_tuning_loads_everything_where_everything_fits(net, path):
+    weights.save(net, path)
+    other = small_net(seed=1)
+    assert weights.load(other, path, strict=False) == []
+    assert_equal(other, snapshot(net))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("classifier.1.weight", (7, 6)),  # another number of inputs
+        ("classifier.0.weight", (6, 12)),
+        ("classifier.0.bias", (6,)),
+        ("classifier.1.bias", (4, 1)),
+        ("features.0.bias", (4,)),
+    ],
+)
+def test_fine_tuning_takes_no_other_shapes(net, name, shape):
+    before = snapshot(net)
+    state = {**small_net(seed=1).torch_state_dict(), name: np.zeros(shape, np.float32)}
+    with pytest.raises(ValueError, match=rf"state dict: {re.escape(name)}: expected shape"):
+        weights.load_torch(net, state, strict=False)
+    with pytest.raises(KeyError, match="missing"):
+        weights.load_torch(net, {"classifier.1.bias": np.zeros(4)}, strict=False)
+    assert_equal(net, before)
+
+
+def test_a_name_that_says_no_kind_of_file_meets_a_sentence(net, tmp_path):
+    expected = r"weights: expected a name that ends in \.safetensors, \.weights\.h5, \.keras, got "
+    for name in ("net.pth", "net.h5", "safetensors", "net.safetensors.old"):
+        with pytest.raises(ValueError, match=expected + re.escape(name)):
+            weights.save(net, tmp_path / name)
+    with pytest.raises(ValueError, match=r"got net\.onnx \(weights\.export_onnx writes ONNX\)"):
+        weights.save(net, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_kerass_list_is_checked_before_anything_changes(net):

@@ -289,7 +289,7 @@ def test_hostile_zip_files_meet_a_sentence(path):
     for other, message in (
         ({}, r"expected one data\.pkl in the zip file, got 0"),
         ({**members, "other/data.pkl": b""}, "got 2"),
-        ({**members, "net/byteorder": b"middle"}, "expected byteorder little or big, got 'middle'"),
+        ({**members, "net/byteorder": b"middle"}, "expected byteorder little or big, got b'middle'"),
         ({**members, "net/data/0": bytes(23)}, "expected 24 bytes in storage '0', got 23"),
         ({name: data for name, data in members.items() if "/data/" not in name}, "holds no 'net/data/0'"),
     ):

@@ -9,8 +9,10 @@ docs/weights.md says what loads where, and what a network expects of its images.
 
 from .files import load, read, save
 from .layouts import load_arrays, load_keras, load_state, load_torch, num_classes, to_keras, to_torch
+from .onnx_graph import export_onnx
 
 __all__ = [
+    "export_onnx",
     "load",
     "load_arrays",
     "load_keras",

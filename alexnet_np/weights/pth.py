@@ -38,6 +38,8 @@ DICT, PARAMETER = "collections.OrderedDict", "torch._utils._rebuild_parameter"
 TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
 FUNCTIONS = {DICT, PARAMETER, *TENSORS}
 
+Order = Literal["little", "big"]
+
 MAX_OPCODES = 100_000  # AlexNet's 16 tensors take about 600
 MAX_NAME = 200
 MAX_DIMENSIONS = 8
@@ -95,11 +97,9 @@ def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError(f"expected one data.pkl in the zip file, got {len(pickles)}")
-        root = pickles[0].removesuffix("data.pkl")
+        root, names = pickles[0].removesuffix("data.pkl"), archive.namelist()
         tensors = _tensors(_unpickle(io.BytesIO(member(archive, pickles[0], size))))
-        order = "little"
-        if f"{root}byteorder" in archive.namelist():
-            order = member(archive, f"{root}byteorder", size).decode("latin-1")
+        order = _order(member(archive, f"{root}byteorder", size) if f"{root}byteorder" in names else b"little")
         numbers = {}
         for storage in _storages(tensors.values()):
             data = member(archive, f"{root}data/{storage.key}", size)
@@ -116,7 +116,7 @@ def _read_stream(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         raise ValueError("expected torch.save's magic number and protocol 1001 at its beginning")
     if not isinstance(system, dict) or not isinstance(system.get("little_endian"), bool):
         raise ValueError("expected a dict with little_endian in its third pickle")
-    order: Literal["little", "big"] = "little" if system["little_endian"] else "big"
+    order: Order = "little" if system["little_endian"] else "big"
     tensors = _tensors(_unpickle(stream))
     storages = {storage.key: storage for storage in _storages(tensors.values())}
     keys = _unpickle(stream)
@@ -133,6 +133,12 @@ def _read_stream(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         start, position = position + 8, position + 8 + count * np.dtype(STORAGES[storage.type]).itemsize
         numbers[key] = _numbers(storage, rest[start:position], order)
     return {name: _array(name, tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
+
+
+def _order(record: bytes) -> Order:
+    if record not in (b"little", b"big"):
+        raise ValueError(f"expected byteorder little or big, got {record[:MAX_NAME]!r}")
+    return "little" if record == b"little" else "big"
 
 
 def members(file: BinaryIO) -> zipfile.ZipFile:
@@ -180,9 +186,7 @@ def _storages(tensors: Iterable[Tensor]) -> list[Storage]:
     return list(storages.values())
 
 
-def _numbers(storage: Storage, data: Any, order: str) -> np.ndarray:
-    if order not in ("little", "big"):
-        raise ValueError(f"expected byteorder little or big, got {order[:MAX_NAME]!r}")
+def _numbers(storage: Storage, data: Any, order: Order) -> np.ndarray:
     code = STORAGES[storage.type]
     dtype = np.dtype(code).newbyteorder(order)
     if len(data) != storage.size * dtype.itemsize:
@@ -223,30 +227,30 @@ MARK = _Mark()
 CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "BINSTRING", "SHORT_BINSTRING"}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-OPCODES = {
-    *CONSTANTS,
-    *LITERALS,
-    *TUPLES,
+OTHERS = {
     *("PROTO", "STOP", "MARK", "EMPTY_DICT", "EMPTY_LIST", "TUPLE", "APPEND", "APPENDS", "SETITEM", "SETITEMS"),
     *("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL", "REDUCE", "BUILD", "BINPERSID"),
 }
+NAMES = {*CONSTANTS, *LITERALS, *TUPLES, *OTHERS}
+OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes if opcode.name in NAMES}
 
 
 def _unpickle(file: BinaryIO) -> Any:
     """The value of one pickle of protocol 2: numbers, strings, tuples, lists, dicts, and the placeholders above."""
     machine = _Machine()
     for _ in range(MAX_OPCODES):
-        code = file.read(1).decode("latin-1")
-        opcode = pickletools.code2op.get(code)
-        if opcode is None or opcode.name not in OPCODES:
-            what = opcode.name if opcode else "an unknown instruction" if code else "its end"
+        code = file.read(1)
+        opcode = OPCODES.get(code)
+        if opcode is None:
+            what = f"the instruction {code!r}" if code else "its end"
             raise ValueError(f"its pickle has {what} where a dict of tensors was expected")
         if opcode.name == "STOP":
             return machine.pop()
+        argument: Any = None
         if opcode.name == "GLOBAL":  # module and name, a line each
             argument = b".".join(file.readline(MAX_NAME).rstrip(b"\n") for _ in range(2)).decode("latin-1")
-        else:
-            argument = opcode.arg.reader(file) if opcode.arg else None  # ValueError where the file ends before
+        elif opcode.arg:
+            argument = opcode.arg.reader(file)  # ValueError where the file ends before
         machine.step(opcode.name, argument)
     raise ValueError(f"its pickle has more than {MAX_OPCODES:,} instructions")
 
