@@ -1,10 +1,25 @@
-"""Hypothesis's profiles, for all tests: HYPOTHESIS_PROFILE=nightly looks further, at other examples each time."""
+"""Hypothesis's profiles, for all tests: HYPOTHESIS_PROFILE=nightly looks further, at other examples each time.
+
+With ``-m gpu`` only tests/gpu is looked at: a machine with a GPU need not have what the other tests import, Hypothesis
+included.
+"""
 
 import os
+from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+try:
+    from hypothesis import HealthCheck, settings
+except ImportError:
+    pass
+else:
+    # The examples of ci are always the same: a database of those that failed would only leave files behind.
+    settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, database=None)
+    settings.register_profile("nightly", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-# The examples of ci are always the same: a database of those that failed would only leave files behind.
-settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, database=None)
-settings.register_profile("nightly", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+def pytest_ignore_collect(collection_path, config):
+    here, gpu = Path(__file__).parent, Path(__file__).parent / "gpu"
+    if config.option.markexpr == "gpu" and collection_path.parent == here and collection_path != gpu:
+        return True
+    return None

@@ -7,7 +7,7 @@ each launch; whoever reads a number on the host during it fails, as with CUDA.
 import operator
 import sys
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -155,6 +155,7 @@ def _cupy():
     module.empty_like = lambda array: module.empty(array.shape, array.dtype)
     module.ascontiguousarray = _contiguous
     module.ndarray = ndarray
+    module.pretended = True
     module.random = SimpleNamespace(Generator=Generator, default_rng=Generator)
     pool = SimpleNamespace(malloc=None, free_all_blocks=lambda: None)
     module.get_default_memory_pool = lambda: pool
@@ -201,7 +202,7 @@ def pretend_with_gpu_book(monkeypatch):
         return SimpleNamespace(get_function=lambda name: Function(file=file, name=name, dtype=dtype, width=width))
 
     monkeypatch.setattr("alexnet_np.kernels.gpu.launch._module", module)
-    _install(monkeypatch)
+    return _install(monkeypatch)
 
 
 def _launch(*what):
@@ -209,10 +210,20 @@ def _launch(*what):
 
 
 def _install(monkeypatch, **attributes):
-    gpu = backend.Backend("gpu")
-    vars(gpu).update(xp=_cupy(), **attributes)
-    get, of = backend.get, backend.of
-    monkeypatch.setitem(sys.modules, "cupy", gpu.xp)
-    monkeypatch.setattr(backend, "get", lambda device, *args: gpu if device == "gpu" else get(device, *args))
-    monkeypatch.setattr(backend, "of", lambda array, *name: gpu if isinstance(array, ndarray) else of(array, *name))
+    cupy = _cupy()
+
+    @cache
+    def gpu(precision="float32"):
+        made = backend.Backend("gpu", precision=precision)
+        vars(made).update(xp=cupy, **attributes)
+        return made
+
+    def get(device, algorithm="auto", precision="float32"):
+        return gpu(precision) if device == "gpu" else real_get(device, algorithm, precision)
+
+    real_get, real_of = backend.get, backend.of
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(backend, "get", get)
+    monkeypatch.setattr(backend, "of", lambda array, *_: gpu() if isinstance(array, ndarray) else real_of(array, *_))
     monkeypatch.setattr(Graph, "launches", 0)
+    return cupy
