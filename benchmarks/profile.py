@@ -133,7 +133,7 @@ def _times(net: models.Network, parts: list[Part], N: int) -> dict[tuple[str, st
 
 def _products_per_second() -> float:
     """Multiplications a second, on all threads, of matrices that stay in the first caches."""
-    M, K, times = 4 * ROWS, 256, 400
+    M, K, times = 20 * ROWS, 256, 80
     a, b = np.ones(M * K, np.float32), np.ones(K * PANEL, np.float32)
 
     def work(c: np.ndarray, edge: np.ndarray) -> None:
