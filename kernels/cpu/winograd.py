@@ -107,10 +107,10 @@ class Plan(NamedTuple):
 
 
 # V and M of a block of tiles pass through the caches, and so does U, once a block. Measured: where U is small, blocks
-# that nearly stay in the second cache are best, and where it is large, those with V and M as large as U.
+# that nearly stay in the second cache are best, and where it is large, those with V and M half as large again as U.
 SMALL_BLOCK = 2 << 20  # bytes
 SMALL_U = 4 << 20
-BLOCK_OF_U = 1.0
+BLOCK_OF_U = 1.5
 
 
 def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int, OH: int, OW: int, S: int) -> Plan:
