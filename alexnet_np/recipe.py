@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from . import optim
 from .layers.arguments import integer, number, probability
 from .layers.base import Parameter
+from .weights import torch_name
 
 OPTIMIZERS = ("sgd", "2012")
+FREEZABLE = ("features",)
 SCHEDULES = ("cosine", "step", "plateau", "constant", "2012")
 MILESTONES_2012 = (25 / 90, 51 / 90, 79 / 90)  # of all epochs: where the rate was divided by 10 by hand
 
@@ -27,6 +29,9 @@ class Recipe:
 
     ``ema``, where it is not 0, is the decay of an average of the weights, which is tested and saved in their
     place. ``early_stopping``, where it is not 0, ends the run after so many epochs without a better one.
+
+    ``freeze``, for fine-tuning, says which layers do not learn: "features", those that torchvision calls so, which
+    are the convolutions of every network here.
 
     ``seed`` fixes the order of the pictures and their crops; a network that is made with the same seed
     has its first weights and dropout masks from it, too. ValueError, in a sentence, for what makes no sense.
@@ -51,6 +56,7 @@ class Recipe:
     label_smoothing: float = 0.0
     ema: float = 0.0
     early_stopping: int = 0
+    freeze: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +72,8 @@ class Recipe:
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"Recipe: {name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.freeze not in (None, *FREEZABLE):
+            raise ValueError(f"Recipe: freeze: expected None or 'features', got {self.freeze!r}")
         if self.warmup >= self.epochs:
             raise ValueError(f"Recipe: warmup: expected less than epochs ({self.epochs}), got {self.warmup}")
         if self.accumulate > self.batch_size:
@@ -74,7 +82,8 @@ class Recipe:
             )
 
     def new_optimizer(self, parameters: Iterable[Parameter]) -> optim.SGD:
-        """The optimiser of these parameters."""
+        """The optimiser of these parameters, but for those that are frozen."""
+        parameters = [p for p in parameters if torch_name(p).partition(".")[0] != self.freeze]
         if self.optimizer == "2012":
             return optim.recipe_2012(parameters, self.lr, self.momentum, self.weight_decay)
         make = optim.SGD if self.bias_decay else optim.without_bias_decay

@@ -39,7 +39,7 @@ class NotFiniteError(ArithmeticError):
 
 
 class Step:
-    """Calls of it are training steps of ``net`` by the rule and the rates of ``sgd``, which has all its parameters.
+    """Calls of it are training steps of ``net`` by the rule and the rates of ``sgd``, which has all that learn.
 
     ``graph=False`` never records: for a debugger, and for comparison. Other devices than "gpu" never do.
     The pictures go through the network in ``parts``, one after another, whose gradients add up to those of the

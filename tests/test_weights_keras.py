@@ -244,5 +244,5 @@ def test_only_alexnet_keras_is_a_keras_model(tmp_path):
 
 def test_without_h5py_a_sentence_says_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r"Keras's files need h5py, .* \(pip install 'alexnet-np\[keras\]'\)"):
+    with pytest.raises(ModuleNotFoundError, match=r"Keras's files need h5py, .* \(pip install 'alexnet-np\[keras\]'\)"):
         weights.load(small_net(), path)

@@ -93,6 +93,6 @@ def test_what_does_not_fit_meets_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"export_onnx: expected windows of an odd size, got LocalResponseNorm\(4, "):
         weights.export_onnx(even, path, (5, 5))
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install 'alexnet-np\[onnx\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'alexnet-np\[onnx\]'"):
         weights.export_onnx(net, path)
     assert list(tmp_path.iterdir()) == []

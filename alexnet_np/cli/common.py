@@ -27,7 +27,7 @@ def sentences() -> Iterator[None]:
         raise UserError(error.args[0]) from error
     except MemoryError as error:
         raise UserError(f"there is not enough memory ({error})") from error
-    except (ArithmeticError, DeviceError, OSError, ValueError) as error:
+    except (ArithmeticError, DeviceError, ModuleNotFoundError, OSError, ValueError) as error:
         raise UserError(str(error)) from error
 
 
@@ -64,7 +64,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="RUN_OR_FILE",
-        help="a run's folder, or a .safetensors file with torchvision's names (default: the newest run in runs/)",
+        help="a run's folder, or a file as of torchvision or Keras: docs/weights.md (default: the newest run in runs/)",
     )
 
 

@@ -13,7 +13,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..recipe import OPTIMIZERS, SCHEDULES, Recipe
+from ..recipe import FREEZABLE, OPTIMIZERS, SCHEDULES, Recipe
 from . import config
 from .augmentation import add_augmentation, augmented
 from .common import (
@@ -33,6 +33,7 @@ from .stop import Stopped, StopRequest
 
 if TYPE_CHECKING:
     from ..data import Data
+    from ..models import Network
     from ..runs import Settings
     from ..training import Epoch, Progress, Trainer
     from .keeping import Keeper
@@ -64,6 +65,7 @@ RECIPE: dict[str, tuple[dict[str, Any], str]] = {
         "of an average of the weights, such as 0.999, tested and saved for them",
     ),
     "early_stopping": ({"type": natural, "metavar": "EPOCHS"}, "without a better test ends the run; 0: never"),
+    "freeze": ({"choices": FREEZABLE}, "layers that do not learn: the convolutions, in fine-tuning"),
     "seed": ({"type": natural, "metavar": "N"}, "of weights, order, crops and dropout"),
 }
 
@@ -85,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="--data is cifar10, cifar100 or fashion-mnist: fetch it into data/ first",
     )
     add_model(data)
+    data.add_argument(
+        "--weights",
+        metavar="RUN_OR_FILE",
+        help="to begin with, for fine-tuning: a run's folder, or a file as of torchvision or Keras (docs/weights.md); "
+        "a last layer for another number of classes begins anew",
+    )
     data.add_argument(
         "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
     )
@@ -136,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
             for damage in damages:
                 say(f"Warning: {damage}; the one before it is taken")
         net = settings.build(recipe.seed, init="zeros" if checkpoint else None).to(args.device)
+        if args.weights and not checkpoint:
+            _begin_with(say, net, Path(args.weights))
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
         trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
@@ -151,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             with closing(
                 Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
             ) as keeper:
-                finished = _train(say, trainer, keeper)
+                finished = _train(say, trainer, keeper, fine_tuning=args.weights is not None)
                 keeper.finish() if finished else keeper.stopped()
     finally:
         if not args.resume:
@@ -207,11 +217,20 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     if args.download:
         args.data, args.download = fetched(args.data), False
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
+    args.weights = args.weights and str(Path(args.weights).resolve())
     args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size
     return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
+
+
+def _begin_with(say: Say, net: "Network", path: Path) -> None:
+    """The first weights of a run that fine-tunes."""
+    from .. import runs, weights
+
+    new = weights.load(net, path / runs.WEIGHTS if path.is_dir() else path, strict=False)
+    say(f"weights of {path}" + (f"; new are {', '.join(new)}" if new else ""))
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
@@ -246,7 +265,7 @@ def _introduce(say: Say, settings: "Settings", data: "Data", trainer: "Trainer",
         say(f"resumed after {_position(trainer)}")
 
 
-def _train(say: Say, trainer: "Trainer", keeper: "Keeper") -> bool:
+def _train(say: Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: bool) -> bool:
     """Train to the end; False if it was asked to stop before."""
     from tqdm import tqdm
 
@@ -263,7 +282,7 @@ def _train(say: Say, trainer: "Trainer", keeper: "Keeper") -> bool:
         while not trainer.finished:
             bar.set_description(f"epoch {trainer.epoch + 1}/{epochs}", refresh=False)
             for progress in trainer.steps():
-                if trainer.steps_done == 1:
+                if trainer.steps_done == 1 and not fine_tuning:  # whose network knows something
                     say(_first_loss(progress.loss, trainer.net.num_classes))
                 bar.set_postfix_str(_bar_text(progress), refresh=False)
                 bar.update()

@@ -8,7 +8,7 @@ docs/weights.md says what loads where, and what a network expects of its images.
 """
 
 from .files import load, read, save
-from .layouts import load_arrays, load_keras, load_state, load_torch, num_classes, to_keras, to_torch
+from .layouts import load_arrays, load_keras, load_state, load_torch, num_classes, to_keras, to_torch, torch_name
 from .onnx_graph import export_onnx
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "save",
     "to_keras",
     "to_torch",
+    "torch_name",
 ]

@@ -23,7 +23,7 @@ def save(net: "Network", path: str | os.PathLike[str]) -> None:
     The end of the name says how: ``.safetensors``, with torchvision's names and layouts; ``.weights.h5``, for
     load_weights of a Keras model; ``.keras``, a Keras model, for alexnet_keras only.
 
-    Raises OSError where it cannot be written, ValueError for another name, ImportError without h5py for Keras's.
+    Raises OSError where it cannot be written, ValueError for another name, ModuleNotFoundError where h5py is missing.
     """
     for suffix, write in WRITERS.items():
         if Path(path).name.endswith(suffix):
@@ -44,8 +44,8 @@ def load(net: "Network", path: str | os.PathLike[str], strict: bool = True) -> l
     ``strict=False`` a last layer for another number of classes keeps its own values, for fine-tuning. Returns the
     names of the parameters that were kept, with ``strict`` none.
 
-    Raises FileNotFoundError, ValueError (not readable, other shapes), KeyError (other names) or ImportError (h5py is
-    missing); the network is unchanged then.
+    Raises FileNotFoundError, ValueError (not readable, other shapes), KeyError (other names) or ModuleNotFoundError
+    (h5py is missing); the network is unchanged then.
     """
     return load_arrays(net, read(path), strict)
 

@@ -37,8 +37,8 @@ INPUT_SHAPE = (227, 227, 3)
 def _h5py() -> Any:
     try:
         import h5py
-    except ImportError as error:
-        raise ImportError(
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
             "Keras's files need h5py, which is not installed (pip install 'alexnet-np[keras]')"
         ) from error
     return h5py
@@ -66,7 +66,8 @@ def read_archive(path: str | os.PathLike[str]) -> list[np.ndarray]:
 def read_h5(path: str | os.PathLike[str]) -> list[np.ndarray]:
     """The weights of a .weights.h5 file, or of a .h5 file of Keras 2: kernel and bias of every layer, in order.
 
-    Raises OSError where the file cannot be opened, ValueError where it is something else, ImportError without h5py.
+    Raises OSError where the file cannot be opened, ValueError where it is something else, ModuleNotFoundError without
+    h5py.
     """
     with open(path, "rb") as file:
         return _read(file, os.fstat(file.fileno()).st_size)

@@ -42,12 +42,14 @@ def export_onnx(net: "Network", path: str | os.PathLike[str], size: tuple[int, i
 
     Input "images" (N, 3, H, W); output "probabilities" where the network ends in a softmax, else "logits",
     (N, num_classes). Raises ValueError where the network takes no images of this size, OSError where the file
-    cannot be written, ImportError without the onnx package.
+    cannot be written, ModuleNotFoundError without the onnx package.
     """
     try:
         import onnx
-    except ImportError as error:
-        raise ImportError("ONNX files need onnx, which is not installed (pip install 'alexnet-np[onnx]')") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ONNX files need onnx, which is not installed (pip install 'alexnet-np[onnx]')"
+        ) from error
 
     graph = _Graph(net, size)
     model = onnx.helper.make_model(
