@@ -6,8 +6,6 @@ import numpy as np
 
 from . import cublas
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
-
 
 def multiply(
     a: Any,

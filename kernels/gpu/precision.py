@@ -16,8 +16,6 @@ from typing import Any
 from ..array_module import array_module
 from .launch import all_of, contiguous, launch, width
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
-
 
 def bfloat16() -> Any:
     """NumPy's and CuPy's dtype."""

@@ -162,11 +162,14 @@ def _cases() -> dict[str, Case]:
     cases["relu: images"] = Case("relu", ((2, 3, 5, 4),))
     cases["relu: vectors"] = Case("relu", ((4, 9),))
     cases["softmax: rows"] = Case("softmax", ((4, 7),))
+    cases["softmax: many classes"] = Case("softmax", ((2, 300),))
     for smoothing in (0.0, 0.2):
         options = {"labels": np.array([0, 4, 1, 1]), "label_smoothing": smoothing}
         cases[f"softmax_cross_entropy: smoothing {smoothing}"] = Case(
             "softmax_cross_entropy", ((4, 5),), options, False
         )
+    options = {"labels": np.array([299, 0]), "label_smoothing": 0.1}
+    cases["softmax_cross_entropy: many classes"] = Case("softmax_cross_entropy", ((2, 300),), options, False)
     return cases
 
 

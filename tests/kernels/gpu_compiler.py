@@ -3,8 +3,8 @@
     python tests/kernels/gpu_compiler.py
 
 takes every .cu file in every dtype and width for every architecture: with NVRTC, as CuPy does, which needs no driver
-(pip install nvidia-cuda-nvrtc), or with nvcc where only that is. The most registers that any variant of a kernel takes are
-printed; it fails where a kernel does not compile, or where values did not find room in registers ("spilled").
+(pip install nvidia-cuda-nvrtc), or with nvcc where only that is. Each kernel's registers are printed, those of its most
+demanding variant; it fails where one does not compile, or where values did not find room in registers ("spilled").
 """
 
 import ctypes

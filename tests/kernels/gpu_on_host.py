@@ -5,6 +5,7 @@ there. With ALEXNET_NP_SANITIZE=1 everything is compiled with the address and un
 to be started with the first one's library, as in .github/workflows/ci.yml.
 """
 
+import atexit
 import ctypes
 import os
 import platform
@@ -51,8 +52,9 @@ class Host:
 
     @cached_property
     def folder(self):
-        self._folder = tempfile.TemporaryDirectory(prefix="alexnet-np-gpu-")
-        return Path(self._folder.name)
+        path = tempfile.mkdtemp(prefix="alexnet-np-gpu-")
+        atexit.register(shutil.rmtree, path)
+        return Path(path)
 
     def library(self, file, dtype, width):
         """The compiled file for elements of a dtype, ``width`` of them at once."""
