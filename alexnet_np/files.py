@@ -19,7 +19,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.part")
     try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # by the user's umask; some libraries make files that nobody else can read
         yield unfinished
+        unfinished.chmod(mode)
         with unfinished.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
