@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.data}: {parts}; {len(report.classes)} classes")
     if report.converted:
         print("Converted: " + ", ".join(f"{number:,} {why}" for why, number in report.converted.items()))
+    if report.passed_over:
+        print("Passed over: " + ", ".join(f"{number:,} {suffix}" for suffix, number in report.passed_over.items()))
     for kind, title in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
         if findings:

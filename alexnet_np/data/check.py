@@ -29,12 +29,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What there is, ``pictures`` in each part and ``classes``; what is wrong; how many were ``converted``, and why."""
+    """What there is, ``pictures`` in each part and ``classes``, and what is wrong.
+
+    Not wrong, but worth knowing: how many pictures are ``converted`` when they are read, and why; how many files
+    are ``passed_over``, being no pictures by their suffix.
+    """
 
     pictures: dict[str, int]
     classes: list[str]
     findings: list[Finding]
     converted: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -58,7 +63,7 @@ def check(
     ``progress`` is given what there is to go through and how long it is, and hands it on.
     """
     try:
-        parts, findings = _parts(source)
+        parts, findings, passed_over = _parts(source)
     except DataError as error:
         return Report({}, [], [Finding("data", os.fspath(source), str(error))])
 
@@ -73,14 +78,15 @@ def check(
             if look.digest is not None:
                 findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
     classes = next(iter(parts.values())).classes
-    return Report({name: len(dataset) for name, dataset in parts.items()}, classes, findings, dict(converted))
+    numbers = {name: len(dataset) for name, dataset in parts.items()}
+    return Report(numbers, classes, findings, dict(converted), passed_over)
 
 
-def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Finding]]:
-    """The training and the test set, and what is wrong with their classes."""
+def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Finding], dict[str, int]]:
+    """The training and the test set, what is wrong with their classes, and suffixes of files that are passed over."""
     if not sources.is_class_folders(source):
         data = sources.load(source)
-        return {"train": data.train, "test": data.test}, []
+        return {"train": data.train, "test": data.test}, [], {}
 
     folder = Path(source)
     train_folder = class_folders.part(folder, *class_folders.TRAIN)
@@ -108,7 +114,11 @@ def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Fin
             parts["train"], parts["test"] = split(parts["train"])
         except DataError as error:
             findings.append(Finding("class", str(folder), str(error)))
-    return parts, findings
+    files = [
+        file for folder in folders.values() for inside in class_folders.all_files(folder).values() for file in inside
+    ]
+    suffixes = Counter(file.suffix.lower() or "without a suffix" for file in files)
+    return parts, findings, {name: number for name, number in suffixes.items() if name not in images.SUFFIXES}
 
 
 def _look(dataset: Dataset, index: int) -> _Look:

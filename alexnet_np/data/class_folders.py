@@ -1,5 +1,6 @@
 """A folder for each class, with pictures in it: torchvision's ImageFolder convention."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,9 +45,24 @@ def open_folder(folder: Path, classes: Sequence[str] | None = None) -> Files:
 
 
 def pictures(folder: Path) -> dict[str, list[Path]]:
-    """The names of classes, and the files that are pictures by their names."""
+    """The names of classes, and the files that are pictures by their names, at any depth in their folders."""
+    return {
+        name: [file for file in files if file.suffix.lower() in SUFFIXES] for name, files in all_files(folder).items()
+    }
+
+
+def all_files(folder: Path) -> dict[str, list[Path]]:
+    """The names of classes, and all files in their folders, but for hidden ones; in alphabetical order."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return {path.name: sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) for path in folders}
+    return {
+        path.name: sorted(
+            Path(where, name)
+            for where, _, names in os.walk(path, followlinks=True)
+            for name in names
+            if not name.startswith(".")
+        )
+        for path in folders
+    }
 
 
 def files(found: dict[str, list[Path]], classes: Sequence[str]) -> Files:

@@ -48,11 +48,19 @@ def decode(content: bytes, path: object) -> np.ndarray:
         raise PictureError(path, "the file is empty")
     try:
         with Image.open(BytesIO(content)) as image:
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(_rgb(_upright(image)))
     except UnidentifiedImageError as error:
         raise PictureError(path, "is not an image that Pillow can read") from error
     except Exception as error:  # damaged files make decoders raise whatever there is: SyntaxError, struct.error, ...
         raise PictureError(path, f"cannot be decoded ({error or type(error).__name__})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data raise whatever there is, too; the pixels are whole
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

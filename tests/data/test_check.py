@@ -35,7 +35,7 @@ def test_what_cannot_be_read_is_named(folder):
     (folder / "train/red/0.png").write_bytes(b"")
     path = folder / "val/blue/1.png"
     path.write_bytes(path.read_bytes()[:200])
-    (folder / "val/red/no.jpg").mkdir()
+    (folder / "val/red/no.jpg").write_text("no picture")
     findings = found(folder)
     assert ("unreadable", "train/red/0.png", "the file is empty") in findings
     assert {(kind, path) for kind, path, _ in findings} == {
@@ -103,6 +103,21 @@ def test_conversions_are_counted_and_nothing_wrong(folder):
     assert report.ok
     kinds = ["CMYK", "turned by EXIF", "grey", "transparent", "animated", "16 bits"]
     assert report.converted == dict.fromkeys(kinds, 1)
+
+
+def test_files_that_are_no_pictures_by_their_names_are_counted(folder):
+    for name in (
+        "train/red/a.heic",
+        "val/red/b.HEIC",
+        "train/red/within/notes",
+        "train/blue/.hidden",
+        "train/readme.md",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    report = check(folder)
+    assert report.ok
+    assert report.passed_over == {".heic": 2, "without a suffix": 1}
 
 
 def test_arrays_are_checked_for_what_is_in_both_sets(tmp_path):

@@ -98,6 +98,15 @@ def test_a_rotated_photograph_is_read_upright(tmp_path, picture):
     np.testing.assert_array_equal(images.read(tmp_path / "turned.png"), np.rot90(picture, k=-1))
 
 
+def test_damaged_exif_data_leave_the_picture_as_it_is(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = encoded(Image.fromarray(picture), "jpeg", exif=exif)
+    start = whole.index(b"Exif\0\0") + 6
+    damaged = whole[:start] + b"?" * 14 + whole[start + 14 :]
+    np.testing.assert_array_equal(images.decode(damaged, "photo"), np.rot90(images.decode(whole, "photo")))
+
+
 def test_what_is_no_image_is_refused_in_a_sentence(tmp_path, picture):
     text = tmp_path / "text.jpg"
     text.write_text("no image")

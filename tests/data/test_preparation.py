@@ -77,6 +77,7 @@ def test_normalise_is_the_formula_for_each_colour():
         assert normalised.dtype == np.float32
         np.testing.assert_allclose(normalised, expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(given_as, pictures)  # not written to
+    np.testing.assert_array_equal(PHOTOGRAPHS.normalise(images.flip(pictures)), images.flip(normalised))
 
 
 class TestMeanImage:

@@ -74,8 +74,16 @@ class TestClassFolders:
     def test_other_files_and_hidden_folders_are_passed_over(self, tmp_path):
         write_class_folders(tmp_path, 2)
         (tmp_path / "red" / "notes.txt").write_text("no image")
+        (tmp_path / "red" / "._0.png").write_text("what a Mac leaves beside 0.png")
         (tmp_path / ".cache").mkdir()
         assert len(data.load(tmp_path).train) == 3
+
+    def test_pictures_lie_at_any_depth_as_in_torchvisions_image_folder(self, tmp_path):
+        write_class_folders(tmp_path / "train", 2)
+        (tmp_path / "train" / "red" / "a" / "b").mkdir(parents=True)
+        (tmp_path / "train" / "red" / "1.png").rename(tmp_path / "train" / "red" / "a" / "b" / "x.png")
+        write_class_folders(tmp_path / "val", 1)
+        assert np.bincount(data.load(tmp_path).train.labels).tolist() == [2, 2, 2]
 
     def test_all_of_a_folder_is_for_testing_where_it_has_no_parts(self, tmp_path):
         folder = write_class_folders(tmp_path, 5)
