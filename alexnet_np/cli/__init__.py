@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import augment, benchmark, check_data, config, doctor, evaluate, gradcheck, predict, summary, train
+from . import augment, benchmark, check_data, config, doctor, evaluate, export, gradcheck, predict, summary, train
 from .common import UserError, sentences
 
-COMMANDS = (train, evaluate, predict, check_data, augment, summary, gradcheck, benchmark, doctor)
+COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
