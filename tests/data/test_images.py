@@ -98,13 +98,18 @@ def test_a_rotated_photograph_is_read_upright(tmp_path, picture):
     np.testing.assert_array_equal(images.read(tmp_path / "turned.png"), np.rot90(picture, k=-1))
 
 
-def test_damaged_exif_data_leave_the_picture_as_it_is(picture):
+@pytest.mark.filterwarnings("ignore")  # Pillow's remarks about the damage
+def test_damaged_exif_data_do_no_harm_to_the_pixels():
     exif = Image.Exif()
-    exif[0x0112] = 6
-    whole = encoded(Image.fromarray(picture), "jpeg", exif=exif)
-    start = whole.index(b"Exif\0\0") + 6
-    damaged = whole[:start] + b"?" * 14 + whole[start + 14 :]
-    np.testing.assert_array_equal(images.decode(damaged, "photo"), np.rot90(images.decode(whole, "photo")))
+    exif.update({0x0112: 6, 0x010F: "Maker", 0x011A: 72.0, 0x8769: {0x9000: b"0230", 0x9286: b"comment"}})
+    whole = encoded(Image.fromarray(np.zeros((20, 30, 3), np.uint8)), "jpeg", exif=exif)
+    start, length = whole.index(b"Exif\0\0") + 6, len(exif.tobytes()) - 6
+    rng = np.random.default_rng(0)
+    for _ in range(1000):  # about one in a hundred makes Pillow raise this or that
+        damaged = bytearray(whole)
+        for place in rng.integers(length, size=rng.integers(1, 6)):
+            damaged[start + place] = rng.choice([0, 255, rng.integers(256)])
+        assert sorted(images.decode(bytes(damaged), "photo").shape[:2]) == [20, 30]
 
 
 def test_what_is_no_image_is_refused_in_a_sentence(tmp_path, picture):
