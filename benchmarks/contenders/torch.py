@@ -146,7 +146,7 @@ def ceilings(device: str, size: int = 8192, mib: int = 1024, seconds: float = 1.
         action()
         finish()
         times: list[float] = []
-        while sum(times) < seconds:
+        while not times or sum(times) < seconds:
             start = perf_counter()
             action()
             finish()

@@ -18,7 +18,7 @@ from benchmarks.worker import ContenderError
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, Any]]]:
-    """run(contenders, **settings) -> a result, by pretenders; faults={(contender, method): answer}."""
+    """run(contenders, kind=Run, **settings) -> a result, by pretenders; faults={(contender, method): answer}."""
     monkeypatch.setattr(run, "Worker", Pretender)
     monkeypatch.setattr(machine, "restrict", lambda threads: None)
     monkeypatch.setattr(measure, "PAUSE_S", 0)
@@ -29,11 +29,12 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
         names: str = "cpu,reference,pytorch,tensorflow,onnxruntime,jax",
         faults: dict[tuple[str, str], Any] | None = None,
         save: Callable[[Any], None] = lambda result: None,
+        kind: type[run.Run] = run.Run,
         **settings: Any,
     ) -> dict[str, Any]:
         monkeypatch.setattr(Pretender, "faults", faults or {})
         defaults = {"batches": (2, 16), "threads": 2, "rounds": 3}
-        return run.Run(run.Settings(contenders=tuple(names.split(",")), **defaults | settings), save)()
+        return kind(run.Settings(contenders=tuple(names.split(",")), **defaults | settings), save)()
 
     return pretended_run
 
