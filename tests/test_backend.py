@@ -3,6 +3,7 @@
 import ast
 import copy
 import pickle
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,6 +93,14 @@ def test_a_missing_gpu_is_told_in_one_sentence(monkeypatch, spec, importer, sent
         net.to("gpu")
     assert str(caught.value) == sentence
     assert all(p.backend.device == "cpu" for p in net.parameters())
+
+
+@pytest.mark.skipif(find_spec("cupy") is None, reason="CuPy is not installed; a job of CI has it")
+def test_cupy_itself_tells_of_a_missing_gpu():
+    if backend.gpu_problem() is None:
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(backend.DeviceError, match=r"^device gpu: CuPy [\d.]+ finds no CUDA device( \(.*\))?$"):
+        small_net().to("gpu")
 
 
 def test_there_is_one_backend_for_each_device_and_algorithm():

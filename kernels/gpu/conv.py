@@ -114,7 +114,7 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     dz, db = gradient(dy, y, has_bias)
     dz = operand(dz, precision)
     dw = xp.empty(w.shape, dw_dtype)
-    dx = xp.empty_like(x) if input_grad else None
+    dx: Any = xp.empty_like(x) if input_grad else None
     w_rows, dw_rows = w.reshape(-1, O), dw.reshape(-1, O)  # (KH*KW*C/G, O)
     blocks = _blocks(O, windows.G)
     for part, images in windows.parts(x):
