@@ -277,18 +277,18 @@ def first_not_finite(net: Network, images: Any, labels: Any) -> str | None:
 # ---- the generators of the dropout masks
 
 
-def _dropout_generators(net: Network) -> list[np.random.Generator]:
-    """Each generator once. Those of a GPU are left out: they do not tell their state."""
-    generators = {id(layer.rng): layer.rng for _, layer in net.walk() if isinstance(layer, Dropout)}
-    return [rng for rng in generators.values() if isinstance(rng, np.random.Generator)]
-
-
 def dropout_states(net: Network) -> list[Any]:
-    """The states of the generators that dropout draws its masks from (on a CPU; empty on a GPU)."""
-    return [rng.bit_generator.state for rng in _dropout_generators(net)]
+    """The states of the generators that dropout draws its masks from, as JSON can hold them."""
+    return [stateful.state for stateful in _dropout_generators(net)]
 
 
 def set_dropout_states(net: Network, states: list[Any]) -> None:
-    """Set the generators to states that ``dropout_states`` gave."""
-    for rng, state in zip(_dropout_generators(net), states, strict=True):
-        rng.bit_generator.state = state
+    """Set the generators to states that ``dropout_states`` gave for such a network on such a device."""
+    for stateful, state in zip(_dropout_generators(net), states, strict=True):
+        stateful.state = state
+
+
+def _dropout_generators(net: Network) -> list[Any]:
+    """What has the ``state`` of each generator, once: of NumPy's its bit generator, the gpu book's itself."""
+    generators = {id(layer.rng): layer.rng for _, layer in net.walk() if isinstance(layer, Dropout)}
+    return [getattr(rng, "bit_generator", rng) for rng in generators.values()]

@@ -8,7 +8,7 @@
     weights.save(net, "weights.safetensors")
 
 On a CPU the same seed, machine and number of threads give the same bits, also when the run was stopped,
-saved (``checkpoints``) and taken up again on the way.
+saved (``checkpoints``) and taken up again on the way. On another device a run goes on with other masks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -198,7 +198,7 @@ class Trainer:
             "schedule": self.schedule.state(),
             "progress": asdict(self.progress),
             "history": [asdict(row) for row in self.history],
-            "dropout": dropout_states(self.net),
+            "dropout": {"gpu": self.net.device == "gpu", "states": dropout_states(self.net)},
         }
         return Checkpoint(state, tensors)
 
@@ -222,7 +222,8 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.progress = Progress(**state["progress"])
         self.history = [Epoch(**row) for row in state["history"]]
-        set_dropout_states(self.net, state["dropout"])
+        if state["dropout"]["gpu"] == (self.net.device == "gpu"):  # each draws masks of its own
+            set_dropout_states(self.net, state["dropout"]["states"])
 
 
 def unlikely_first_loss(loss: float, num_classes: int) -> str | None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import small_network, write_class_folders
+from pretended_gpu import gpu_book_problem, pretend_with_gpu_book
 from small_training import RECIPE, assert_same, new_trainer, train, weights_of, without_times
 
 from alexnet_np import checkpoints, models, runs
 from alexnet_np.checkpoints import Checkpoint
 from alexnet_np.cli import main
+from alexnet_np.training import Trainer
 
 # Everything that has a state of its own.
 EVERYTHING = replace(RECIPE, schedule="plateau", patience=0, ema=0.9, accumulate=2, early_stopping=3)
@@ -81,6 +83,35 @@ def test_a_checkpoint_of_another_network_or_data_set_changes_nothing():
         other.resume(Checkpoint({**checkpoint.state, "pictures": 25}, checkpoint.tensors))
     assert_same(weights_of(other.net), before)
     assert (other.epoch, other.batch) == (0, 0)
+
+
+@pytest.mark.skipif(gpu_book_problem() is not None, reason=str(gpu_book_problem()))
+@pytest.mark.parametrize("stop_after", [3, 6])
+def test_on_a_gpu_a_resumed_run_draws_the_masks_of_one_that_was_not_stopped(tmp_path, monkeypatch, stop_after):
+    pretend_with_gpu_book(monkeypatch)
+
+    def new():
+        trainer = new_trainer()
+        return Trainer(
+            trainer.net.to("gpu"), trainer.train.dataset, trainer.test.dataset, trainer.train.preparation, RECIPE
+        )
+
+    whole = train(new())
+    checkpoints.write(tmp_path / "checkpoint", train(new(), stop_after).checkpoint())
+    resumed = new()
+    resumed.resume(checkpoints.read(tmp_path / "checkpoint"))
+    train(resumed)
+    assert resumed.checkpoint().state["dropout"] == whole.checkpoint().state["dropout"]
+    assert without_times(resumed.history) == without_times(whole.history)
+
+
+def test_a_run_may_go_on_on_another_device(tmp_path):
+    checkpoint = train(new_trainer(), 6).checkpoint()
+    checkpoint.state["dropout"] = {"gpu": True, "states": [{"seed": 1, "counter": 7}] * 2}
+    trainer = new_trainer()
+    trainer.resume(checkpoint)
+    assert_same(weights_of(trainer.net), checkpoint.part("net"))
+    assert train(trainer).epoch == 3
 
 
 # ---- whole or not there
@@ -292,6 +323,7 @@ SMALL_COMMAND = f"""if True:
     from alexnet_np import models
     models.alexnet = small_network
     from alexnet_np.cli import main
+from alexnet_np.training import Trainer
     sys.exit(main(sys.argv[1:]))
 """
 

@@ -19,6 +19,16 @@ class PhiloxGenerator:
         self.seed = seed % 2**64
         self.counter = xp.zeros(1, "uint64")  # calls of Philox so far; each makes four numbers
 
+    @property
+    def state(self) -> dict[str, int]:
+        """What decides the numbers to come, for a checkpoint; can be set, too. Waits for the device."""
+        return {"seed": self.seed, "counter": int(self.counter[0])}
+
+    @state.setter
+    def state(self, state: dict[str, int]) -> None:
+        self.seed = state["seed"]
+        self.counter[...] = state["counter"]  # in its place, which a recorded step holds
+
     def integers(self, high: int) -> int:
         """A number in 0 ... high - 1, to seed another generator with. Waits for the device, and moves the counter."""
         number = np.random.default_rng([self.seed, int(self.counter[0])]).integers(high)
