@@ -98,7 +98,9 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(server, tmp_path):
 
 def test_a_server_without_ranges_sends_all_again(server, tmp_path):
     server.faults = ["drop", "no ranges"]
-    assert get(server, tmp_path) == CONTENT
+    seen = []
+    assert get(server, tmp_path, progress=lambda *now: seen.append(now)) == CONTENT
+    assert seen[-1] == ("file", len(CONTENT), len(CONTENT))
 
 
 def test_a_server_that_answers_with_another_range_is_not_believed(server, tmp_path):

@@ -258,3 +258,7 @@ def test_files_are_closed_when_an_epoch_ends_and_when_it_is_left(dataset):
             pass
         assert len(opened) >= 4
         assert all(file.closed for file in opened)
+        pictures = dataset.reading(np.arange(len(dataset)))
+        for _ in range(len(dataset)):
+            next(pictures)
+            assert sum(not file.closed for file in opened) <= 1  # a thousand shards are not open at once

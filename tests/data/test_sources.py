@@ -83,7 +83,8 @@ class TestClassFolders:
         (tmp_path / "train" / "red" / "a" / "b").mkdir(parents=True)
         (tmp_path / "train" / "red" / "1.png").rename(tmp_path / "train" / "red" / "a" / "b" / "x.png")
         write_class_folders(tmp_path / "val", 1)
-        assert np.bincount(data.load(tmp_path).train.labels).tolist() == [2, 2, 2]
+        (tmp_path / "train" / "red" / "linked").symlink_to(tmp_path / "val" / "red")
+        assert np.bincount(data.load(tmp_path).train.labels).tolist() == [2, 2, 3]
 
     def test_all_of_a_folder_is_for_testing_where_it_has_no_parts(self, tmp_path):
         folder = write_class_folders(tmp_path, 5)
