@@ -23,6 +23,7 @@ from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
 from .data import WORKERS, Dataset, Loader, Preparation
+from .data.transfer import Transfer
 from .metrics import Evaluation, evaluate
 from .models import Network
 from .recipe import Recipe
@@ -93,6 +94,7 @@ class Trainer:
         self.test = Loader(test, preparation, recipe.batch_size, workers=workers)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
+        self.transfer = Transfer(net.backend)
         self.schedule = recipe.new_schedule(self.sgd, len(self.train))
         self.average = WeightAverage(net, recipe.ema) if recipe.ema else None
         self.epoch = 0
@@ -129,7 +131,7 @@ class Trainer:
         """Train to the end of the epoch, a batch at a time. The caller may stop in between, and go on later."""
         progress = self.progress
         start, waited = perf_counter(), self.train.waited
-        for images, labels in self.train.batches(self.epoch, first=self.batch):
+        for images, labels in self.transfer(self.train.batches(self.epoch, first=self.batch)):
             progress.lr = self.sgd.lr
             try:
                 loss, correct = self.step(images, labels)
