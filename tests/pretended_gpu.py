@@ -55,6 +55,9 @@ class ndarray(np.ndarray):  # noqa: N801
     def get(self):
         return np.array(_read(self))
 
+    def set(self, source, stream):
+        _do(operator.setitem, self, ..., source)
+
     def __float__(self):
         return float(_read(self))
 
@@ -125,10 +128,18 @@ class Graph:
 
 
 class Stream(nullcontext):
+    """Whatever it is asked for has happened when the call returns."""
+
     ptr = 1
 
-    def __init__(self, non_blocking):
+    def __init__(self, non_blocking=True):
         super().__init__()
+
+    def wait_event(self, event):
+        pass
+
+    def synchronize(self):
+        pass
 
     def begin_capture(self):
         global _tape
@@ -162,7 +173,8 @@ def _cupy():
     module.cuda = SimpleNamespace(
         Device=lambda: ndarray.device,
         Stream=Stream,
-        get_current_stream=lambda: Stream,
+        Event=lambda disable_timing: SimpleNamespace(record=lambda stream=None: None, synchronize=lambda: None),
+        get_current_stream=Stream,
         MemoryPool=lambda: pool,
         using_allocator=lambda allocator: nullcontext(),
     )
@@ -223,6 +235,7 @@ def _install(monkeypatch, **attributes):
 
     real_get, real_of = backend.get, backend.of
     monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", SimpleNamespace(empty_pinned=np.empty))
     monkeypatch.setattr(backend, "get", get)
     monkeypatch.setattr(backend, "of", lambda array, *_: gpu() if isinstance(array, ndarray) else real_of(array, *_))
     monkeypatch.setattr(Graph, "launches", 0)

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from pictures import small_network
+from pictures import COLOURS, colour, small_network
 from pretended_gpu import Graph, gpu_book_problem, pretend, pretend_with_gpu_book
 
 from alexnet_np import layers, losses, optim
+from alexnet_np.data import Arrays, Preparation
 from alexnet_np.step import NotFiniteError, Step, dropout_states
+from alexnet_np.training import Recipe, Trainer
 
 H, W = 67, 75
 
@@ -270,6 +272,27 @@ def test_a_recording_that_fails_leaves_all_as_it_was(gpu, monkeypatch):
     assert step.sgd.lr == 0.05
     assert losses_of(step, given[1:]) == losses_of(expected, given[1:])
     assert_same(weights(step), weights(expected))
+
+
+def test_a_trainer_on_a_gpu_takes_the_steps_of_the_reference_book(gpu):
+    """Through the loader and the double buffers, with a last batch that is smaller."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(14) % 3
+    names = list(COLOURS)
+    pictures = Arrays(np.stack([colour(names[label], rng) for label in labels]), labels, names)
+    weights_of, rows = {}, {}
+    for device in ("reference", "gpu"):
+        net = small_network(dropout=0.0).to(device)
+        trainer = Trainer(net, pictures, pictures, Preparation.photographs(64), Recipe(epochs=3, batch_size=6))
+        while not trainer.finished:
+            for _ in trainer.steps():
+                pass
+            trainer.end_epoch(trainer.evaluate(trainer.test.batches()))
+        weights_of[device] = weights(trainer.step)
+        rows[device] = [(row.train_loss, row.train_accuracy, row.test_loss) for row in trainer.history]
+    np.testing.assert_allclose(rows["gpu"], rows["reference"], rtol=1e-6)
+    assert_same(weights_of["gpu"], weights_of["reference"], rtol=1e-6)
+    assert Graph.launches == 3 * 3 - 2  # each size of batch runs once unrecorded
 
 
 # ---- the gpu book's own kernels, on a CPU
