@@ -41,8 +41,8 @@ class Step:
     size: int
     kernels: dict[str, Cost] = field(default_factory=lambda: defaultdict(Cost))
 
-    def product(self, layer, x, y, first):
-        """A Conv2d or Linear, the bias and the ReLU behind it."""
+    def product(self, layer, x, y, pooled, first):
+        """A Conv2d or Linear from x to y, and the bias and the ReLU, on pixels ``pooled`` if they are."""
         flops, weights = 2 * layer.macs(x), layer.weight.data.size
         x_size, y_size = prod(x) * self.size, prod(y) * self.size
         passes = 2 if first else 3  # forward, the gradient of the weights, that of x
@@ -59,8 +59,10 @@ class Step:
         self.kernels["product: dw"].add(weights * WEIGHT + y_size + (0 if columns else x_size), flops, columns)
         if passes == 3:
             self.kernels["product: dx"].add(operand + y_size + (0 if columns else x_size), flops, columns)
-        self.kernels["add_bias, with ReLU"].add(2 * y_size)
-        self.kernels["bias_gradient, with ReLU"].add(3 * y_size)
+        # Where pooling comes behind, it comes first (kernels/gpu/fused.py).
+        pooled_size = prod(pooled) * self.size
+        self.kernels["add_bias, with ReLU"].add(2 * pooled_size)
+        self.kernels["bias_gradient, with ReLU"].add(3 * pooled_size)
 
     def pool(self, x, y):
         x_size, y_size = prod(x) * self.size, prod(y) * self.size
@@ -76,18 +78,19 @@ class Step:
 
 def step(batch_size: int, image: int, size: int) -> dict[str, Cost]:
     """Every kernel's cost in a step of torchvision's AlexNet, with activations of ``size`` bytes."""
-    net, shape, costs = models.alexnet(init="zeros"), (batch_size, image, image, 3), Step(size)
-    first = True
-    for _, layer in net.walk():
-        result = layer.output_shape(shape)
+    net, costs = models.alexnet(init="zeros"), Step(size)
+    chain = [layer for _, layer in net.walk()]
+    shapes = [(batch_size, image, image, 3)]
+    for layer in chain:
+        shapes.append(layer.output_shape(shapes[-1]))
+    for i, (layer, x, y) in enumerate(zip(chain, shapes[:-1], shapes[1:], strict=True)):
         if isinstance(layer, layers.Conv2d | layers.Linear):
-            costs.product(layer, shape, result, first)
-            first = False
+            is_pooled = chain[i + 2 : i + 3] and isinstance(chain[i + 2], layers.MaxPool2d)
+            costs.product(layer, x, y, shapes[i + 3] if is_pooled else y, first=i == 0)
         elif isinstance(layer, layers.MaxPool2d):
-            costs.pool(shape, result)
+            costs.pool(x, y)
         elif isinstance(layer, layers.Dropout):
-            costs.dropout(shape)
-        shape = result
+            costs.dropout(x)
     costs.sgd(sum(p.data.size for p in net.parameters()))
     return costs.kernels
 

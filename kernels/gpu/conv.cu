@@ -4,24 +4,31 @@
 
 #include "common.h"
 
-// One thread a pack of columns: neighbours read and write neighbouring places.
+// A row of a window is one run in x, KW*C elements long, and one in the columns. Threads side by side take its packs, and
+// need no division to know where they are: a run is outside the image exactly where it leaves a row of x.
+// With groups, runs are the group's channels of a pixel: `V` pixels of a window's row belong to a run, KW or 1.
+//
+// blockIdx.x takes rows of output pixels, blockIdx.y and threadIdx.y runs: V = KW: (j, u); V = 1: (j, u, v, group).
 extern "C" __global__ void im2col(
     const element* x, element* cols, int N, int H, int W, int C, int OH, int OW,
-    int KH, int KW, int SH, int SW, int PT, int PL, int G, int pitch, real pad
+    int KH, int KW, int SH, int SW, int PT, int PL, int G, int pitch, int V, real pad
 ) {
-    const int packs = C / WIDTH, group = C / G;
+    const int group = C / G, length = V * group, in_row = KW / V * G;  // runs in a row of a window
     ROWS(row, N * OH) {
         const int n = row / OH, i = row % OH;
-        IN_ROW(t, OW * KH * KW * packs) {
-            const int c = t % packs * WIDTH, v = t / packs % KW, u = t / packs / KW % KH, j = t / packs / KW / KH;
-            const int h = i * SH + u - PT, w = j * SW + v - PL;
-            Reals pack;
-            if (0 <= h && h < H && 0 <= w && w < W)
-                pack = load(x + (((offset)n * H + h) * W + w) * C + c);
-            else
-                NEIGHBOURS(k) pack.at[k] = pad;
-            const offset pixel = ((offset)(c / group) * N * OH + row) * OW + j;
-            store(pack, cols + pixel * pitch + (u * KW + v) * group + c % group);
+        for (int run = blockIdx.y * blockDim.y + threadIdx.y; run < OW * KH * in_row; run += gridDim.y * blockDim.y) {
+            const int g = run % G, v = run / G % (KW / V), u = run / in_row % KH, j = run / in_row / KH;
+            const int h = i * SH + u - PT, start = (j * SW + v - PL) * C + g * group;  // in a row of x
+            const element* const from = x + ((offset)n * H + h) * W * C;
+            element* const to = cols + (((offset)g * N * OH + row) * OW + j) * pitch + (u * KW + v) * group;
+            for (int t = threadIdx.x * WIDTH; t < length; t += blockDim.x * WIDTH) {
+                Reals pack;
+                if (0 <= h && h < H && 0 <= start + t && start + t < W * C)
+                    pack = load(from + start + t);
+                else
+                    NEIGHBOURS(k) pack.at[k] = pad;
+                store(pack, to + t);
+            }
         }
     }
 }

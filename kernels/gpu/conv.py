@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..array_module import array_module
 from ..reference.geometry import Pair, output_size, padding_pairs, pair
 from .bias import add_bias, gradient
 from .gemm import multiply
-from .launch import contiguous, has_kernel, launch, rows, width
+from .launch import contiguous, has_kernel, launch, rows, runs, width
 from .precision import has_product, operand, result_dtype, widened
 
 # Columns are written, multiplied at once and forgotten: so many bytes of them that they need not leave the second-level
@@ -89,31 +89,54 @@ def _forward(
         function = reference.conv2d_relu_forward if relu else reference.conv2d_forward
         y, saved = function(x, w, b, stride, padding, groups)
         return y, ("reference", saved)
-    dx_dtype, dw_dtype, O = x.dtype, w.dtype, w.shape[3]
-    windows = _Windows.over(x.shape, w.shape[:2], stride, padding, groups=groups)
-    y = array_module(x).empty((windows.N, windows.OH, windows.OW, O), result_dtype(x, precision, relu))
-    x, w = operand(x, precision), operand(w, precision)
-    w_rows = w.reshape(-1, O)  # (KH*KW*C/G, O)
-    for part, images in windows.parts(x):
-        y_rows = y[images].reshape(-1, O)
-        columns = part.workspace(x)
-        part.copy_to(columns, x[images])
-        for cols, o in zip(part.matrices(columns), _blocks(O, groups), strict=True):
-            multiply(cols, w_rows[:, o], y_rows[:, o], precision)
+    y, saved = product(precision, x, w, stride, padding, groups, result_dtype(x, precision, relu))
     if relu or b is not None:
         add_bias(y, b, relu)
-    return y, ("gpu", precision, x, w, b is not None, y if relu else None, dx_dtype, dw_dtype, windows)
+    return y, ("gpu", saved, b is not None, y if relu else None)
 
 
 def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
     """See the reference book."""
     if saved[0] == "reference":
         return reference.conv2d_backward(dy, saved[1], input_grad)
-    _, precision, x, w, has_bias, y, dx_dtype, dw_dtype, windows = saved
-    xp, O = array_module(dy), w.shape[3]
+    _, saved, has_bias, y = saved
     dz, db = gradient(dy, y, has_bias)
+    return *product_gradients(dz, saved, input_grad), db
+
+
+class Product(NamedTuple):
+    """What the gradients of a product need: operands as they were multiplied, and the dtypes they came in."""
+
+    precision: str
+    x: Any
+    w: Any
+    x_dtype: Any
+    w_dtype: Any
+    windows: "_Windows"
+
+
+def product(precision: str, x: Any, w: Any, stride: Any, padding: Any, groups: int, dtype: Any) -> tuple[Any, Product]:
+    """The convolution alone, without bias: y (N, OH, OW, O) in this dtype."""
+    O = w.shape[3]
+    windows = _Windows.over(x.shape, w.shape[:2], stride, padding, groups=groups)
+    y = array_module(x).empty((windows.N, windows.OH, windows.OW, O), dtype)
+    saved = Product(precision, operand(x, precision), operand(w, precision), x.dtype, w.dtype, windows)
+    w_rows = saved.w.reshape(-1, O)  # (KH*KW*C/G, O)
+    for part, images in windows.parts(saved.x):
+        y_rows = y[images].reshape(-1, O)
+        columns = part.workspace(saved.x)
+        part.copy_to(columns, saved.x[images])
+        for cols, o in zip(part.matrices(columns), _blocks(O, groups), strict=True):
+            multiply(cols, w_rows[:, o], y_rows[:, o], precision)
+    return y, saved
+
+
+def product_gradients(dz: Any, saved: Product, input_grad: bool) -> tuple[Any, Any]:
+    """dx (None without ``input_grad``) and dw, for the gradient dz of the convolution alone."""
+    precision, x, w, x_dtype, w_dtype, windows = saved
+    xp, O = array_module(dz), w.shape[3]
     dz = operand(dz, precision)
-    dw = xp.empty(w.shape, dw_dtype)
+    dw = xp.empty(w.shape, w_dtype)
     dx: Any = xp.empty_like(x) if input_grad else None
     w_rows, dw_rows = w.reshape(-1, O), dw.reshape(-1, O)  # (KH*KW*C/G, O)
     blocks = _blocks(O, windows.G)
@@ -127,7 +150,7 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
             for dcols, o in zip(part.matrices(columns), blocks, strict=True):
                 multiply(dz_rows[:, o], w_rows[:, o], dcols, precision, transpose_b=True)
             part.gather_from(columns, dx[images])
-    return dx if dx is None or dx.dtype == dx_dtype else widened(dx), dw, db
+    return dx if dx is None or dx.dtype == x_dtype else widened(dx), dw
 
 
 def conv2d_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
@@ -194,8 +217,10 @@ class _Windows:
     def copy_to(self, cols: Any, x: Any, pad: float = 0.0) -> None:
         """im2col: x (N, H, W, C) into columns."""
         wide = width(self.C // self.G, x, cols)
-        in_row = self.OW * self.KH * self.KW * self.C // wide
-        launch("im2col", x, wide, rows(self.N * self.OH, in_row), x, cols, *self._geometry(cols), pad)
+        pixels = self.KW if self.G == 1 else 1  # of a run: see conv.cu
+        count = self.OW * self.KH * (self.KW // pixels) * self.G
+        grid, block = runs(self.N * self.OH, count, pixels * self.C // self.G // wide)
+        launch("im2col", x, wide, grid, x, cols, *self._geometry(cols), pixels, pad, block=block)
 
     def gather_from(self, cols: Any, x: Any) -> None:
         """col2im: columns into x (N, H, W, C)."""

@@ -136,6 +136,13 @@ def tiles(row_count: int, packs: int, most: int = BLOCKS) -> tuple[Grid, Grid]:
     return (min(-(-row_count // down), most), -(-packs // across)), (across, down)
 
 
+def runs(row_count: int, count: int, packs: int) -> tuple[Grid, Grid]:
+    """Grid and block for rows of ``count`` runs, each of ``packs``: threads side by side take those of one run."""
+    across = -(-packs // -(-packs // BLOCK))  # of one, or of an even share
+    down = BLOCK // across
+    return (min(row_count, BLOCKS), min(-(-count // down), 1024)), (across, down)
+
+
 def launch(name: str, like: Any, width: int, grid: Grid, *arguments: Any, block: Grid = (BLOCK, 1)) -> None:
     """Start a kernel, for elements of the dtype of ``like`` and where that array is.
 

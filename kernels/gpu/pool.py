@@ -8,12 +8,20 @@ from ..reference.geometry import output_size as size_of_output, padding_pairs, p
 from .launch import contiguous, has_kernel, launch, rows, width
 
 
+def has_pool(
+    kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, ties: str = "first"
+) -> bool:
+    """Whether pool.cu does this: one winner a window, in one byte."""
+    KH, KW = pair(kernel_size)
+    return ties == "first" and KH * KW <= 256
+
+
 def max_pool2d_forward(
     x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, ties: str = "first"
 ) -> tuple[Any, Any]:
     """See the reference book."""
     (KH, KW), (SH, SW) = pair(kernel_size), pair(kernel_size if stride is None else stride)
-    if not has_kernel(x) or ties != "first" or KH * KW > 256:
+    if not has_kernel(x) or not has_pool(kernel_size, stride, padding, ceil_mode, ties):
         y, saved = reference.max_pool2d_forward(x, kernel_size, stride, padding, ceil_mode, ties)
         return y, ("reference", saved)
     xp, x = array_module(x), contiguous(x)

@@ -25,7 +25,7 @@ def pooled_convolutions(draw):
 
 @given(drawn=pooled_convolutions())
 def test_convolution_relu_and_pooling_are_what_they_are_one_by_one(book, drawn):
-    """To the bit, ties and NaN included: only the places of the results in between are others."""
+    """To the bit, ties and NaN included; db may be added up in another order, or from pooled pixels alone."""
     arguments, pool, input_grad = drawn
     y, saved = book.conv2d_relu_max_pool2d_forward(*arguments, pool=pool)
     between, conv_saved = book.conv2d_relu_forward(*arguments)
@@ -34,7 +34,8 @@ def test_convolution_relu_and_pooling_are_what_they_are_one_by_one(book, drawn):
     dy = np.random.default_rng(0).standard_normal(y.shape, dtype=np.float32)
     found = book.conv2d_relu_max_pool2d_backward(dy, saved, input_grad)
     one_by_one = book.conv2d_relu_backward(book.max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
-    for a, b in zip(found, one_by_one, strict=True):
+    np.testing.assert_allclose(found[2], one_by_one[2], rtol=1e-4, atol=1e-4)
+    for a, b in zip(found[:2], one_by_one[:2], strict=True):
         assert (a is None) == (b is None)
         if a is not None:
             np.testing.assert_array_equal(a, b)

@@ -45,8 +45,11 @@ MUTANTS = {
     ("pool", "gradient.at[k] / (rows * columns)", "gradient.at[k] / rows", AVG),
     # convolution
     ("conv", "0 <= h && h < H &&", "0 < h && h < H &&", CONV),
-    ("conv", "v = t / packs % KW, u = t / packs / KW % KH", "v = t / packs % KH, u = t / packs / KH % KW", CONV),
-    ("conv", "(offset)(c / group) * N * OH + row", "(offset)row", CONV),
+    ("conv", "0 <= start + t &&", "0 < start + t &&", CONV),
+    ("conv", "start + t < W * C)", "start + t < W * C - 1)", CONV),
+    ("conv", "run < OW * KH * in_row", "run < OW * KH * in_row - 1", CONV),
+    ("conv", "h = i * SH + u - PT, start", "h = i * SH + KH - 1 - u - PT, start", CONV),
+    ("conv", "(offset)g * N * OH + row", "(offset)row", CONV),
     ("conv", "w + PL < KW ? 0 : (w + PL - KW) / SW + 1", "w + PL < KW ? 0 : (w + PL - KW) / SW + 2", CONV),
     ("conv", "u = h + PT - i * SH, v = w + PL - j * SW", "u = KH - 1 - (h + PT - i * SH), v = w + PL - j * SW", CONV),
     ("conv", "sum.at[k] += copy.at[k]", "sum.at[k] = copy.at[k]", CONV),
