@@ -210,10 +210,10 @@ def pretend_with_gpu_book(monkeypatch):
         def __call__(self, grid, block, arguments):
             _do(_launch, self.file, self.name, self.dtype, self.width, grid, block, arguments)
 
-    def module(file, dtype, width):
-        return SimpleNamespace(get_function=lambda name: Function(file=file, name=name, dtype=dtype, width=width))
+    def function(file, dtype, width, name):
+        return Function(file=file, name=name, dtype=dtype, width=width)
 
-    monkeypatch.setattr("alexnet_np.kernels.gpu.launch._module", module)
+    monkeypatch.setattr("alexnet_np.kernels.gpu.launch._function", function)
     return _install(monkeypatch)
 
 

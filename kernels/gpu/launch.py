@@ -160,7 +160,7 @@ def launch(name: str, like: Any, width: int, grid: Grid, *arguments: Any, block:
         assert _host is not None
         _host.launch(kernel.file, name, dtype, width, grid, block, given)
     else:
-        _module(kernel.file, dtype, width).get_function(name)(grid, block, tuple(given))
+        _function(kernel.file, dtype, width, name)(grid, block, tuple(given))
 
 
 def _argument(kernel: str, parameter: Parameter, value: Any, dtype: str, xp: Any) -> Any:
@@ -182,8 +182,13 @@ def _argument(kernel: str, parameter: Parameter, value: Any, dtype: str, xp: Any
 
 
 @cache
+def _function(file: str, dtype: str, width: int, name: str) -> Any:
+    """CuPy's RawKernel: compiled at its first call, for the device that is current then, and remembered for each."""
+    return _module(file, dtype, width).get_function(name)
+
+
+@cache
 def _module(file: str, dtype: str, width: int) -> Any:
-    """CuPy compiles at the first call of a function, for the device that is current then; one for each device."""
     import cupy
 
     return cupy.RawModule(code=source(file), options=options(dtype, width))
