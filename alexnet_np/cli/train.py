@@ -6,68 +6,23 @@ stop; after a crash it continues from the last checkpoint. docs/training.md says
 """
 
 import argparse
-import sys
 from contextlib import closing, suppress
-from dataclasses import asdict, fields
-from math import log
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..recipe import FREEZABLE, OPTIMIZERS, SCHEDULES, Recipe
-from . import config
+from . import config, telling
 from .augmentation import add_augmentation, augmented
-from .common import (
-    UserError,
-    add_device,
-    add_json,
-    add_model,
-    amount,
-    count,
-    fetched,
-    natural,
-    print_json,
-    sentences,
-    share,
-)
+from .common import UserError, add_device, add_json, add_model, amount, count, fetched, print_json, sentences
+from .recipe_flags import add_recipe, chosen_recipe
 from .stop import Stopped, StopRequest
 
 if TYPE_CHECKING:
     from ..data import Data
     from ..models import Network
     from ..runs import Settings
-    from ..training import Epoch, Progress, Trainer
+    from ..training import Trainer
     from .keeping import Keeper
-
-RECIPE: dict[str, tuple[dict[str, Any], str]] = {
-    "epochs": ({"type": count, "metavar": "N"}, "passes over the training pictures"),
-    "batch_size": ({"type": count, "metavar": "N"}, "pictures in a step"),
-    "accumulate": (
-        {"type": count, "metavar": "PARTS"},
-        "in which a step's pictures go through the network, one after another: less memory, the same step",
-    ),
-    "optimizer": ({"choices": OPTIMIZERS}, "2012: biases at twice the rate, without decay; rule of the 2012 code"),
-    "lr": ({"type": amount, "metavar": "RATE"}, "highest learning rate"),
-    "momentum": ({"type": amount, "metavar": "M"}, "of SGD"),
-    "weight_decay": ({"type": amount, "metavar": "D"}, "of SGD"),
-    "bias_decay": ({"action": argparse.BooleanOptionalAction}, "whether biases decay, too"),
-    "schedule": (
-        {"choices": SCHEDULES},
-        "of the learning rate: cosine, to 0; step, times gamma every --step-epochs; plateau, times gamma when the test "
-        "error does not fall, as by hand in 2012; constant; 2012, times gamma at the epochs of the 2012 code",
-    ),
-    "warmup": ({"type": natural, "metavar": "EPOCHS"}, "in which the learning rate rises"),
-    "step_epochs": ({"type": count, "metavar": "N"}, "of schedule step"),
-    "gamma": ({"type": share, "metavar": "FACTOR"}, "of schedules step, plateau and 2012"),
-    "patience": ({"type": natural, "metavar": "EPOCHS"}, "of schedule plateau, without a smaller test error"),
-    "label_smoothing": ({"type": share, "metavar": "E"}, "share of the wanted answer that is spread over all classes"),
-    "ema": (
-        {"type": share, "metavar": "DECAY"},
-        "of an average of the weights, such as 0.999, tested and saved for them",
-    ),
-    "early_stopping": ({"type": natural, "metavar": "EPOCHS"}, "without a better test ends the run; 0: never"),
-    "freeze": ({"choices": FREEZABLE}, "layers that do not learn: the convolutions, in fine-tuning"),
-    "seed": ({"type": natural, "metavar": "N"}, "of weights, order, crops and dropout"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,11 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
     )
     add_augmentation(parser)
-    recipe = parser.add_argument_group("recipe")
-    for field in fields(Recipe):
-        options, text = RECIPE[field.name]
-        flag = f"--{field.name.replace('_', '-')}"
-        recipe.add_argument(flag, **options, default=field.default, help=f"{text} (default: %(default)s)")
+    add_recipe(parser)
     run = parser.add_argument_group("run")
     run.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for the result (default: runs/NAME, by the data's name)"
@@ -133,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
     from ..data import WORKERS
     from .keeping import Keeper
 
-    say = Say(args.json)
+    say = telling.Say(args.json)
     with sentences():
-        recipe = Recipe(**{name: getattr(args, name) for name in RECIPE})
+        recipe = chosen_recipe(args)
         backend.get(args.device)  # before the slow part
         settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
         checkpoint = None
@@ -162,13 +113,16 @@ def run(args: argparse.Namespace) -> int:
                 Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
             ) as keeper:
                 finished = _train(say, trainer, keeper, fine_tuning=args.weights is not None)
-                keeper.finish() if finished else keeper.stopped()
+                try:
+                    keeper.finish() if finished else keeper.stopped()
+                except OSError as error:
+                    raise UserError(f"{error}{_way_out(folder)}") from error
     finally:
         if not args.resume:
             runs.discard_folder(folder)
 
     if not finished:
-        say(f"Stopped after {_position(trainer)}; the checkpoint is in {folder}/")
+        say(f"Stopped after {telling.position(trainer)}; the checkpoint is in {folder}/")
         say(f"To go on: alexnet-np train --resume {folder}")
         return 130
     say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
@@ -177,22 +131,10 @@ def run(args: argparse.Namespace) -> int:
         print_json({"run": str(folder), **asdict(outcome)})
     if trainer.stopped_early:
         say(f"Stopped early: epoch {outcome.epoch} was the best, and its weights are the result")
-    time = _duration(sum(row.seconds for row in trainer.history))
-    say(f"{data.name}: {_epochs(trainer.epoch)} in {time}, test accuracy {_percent(outcome.test_accuracy)}")
+    time, accuracy = sum(row.seconds for row in trainer.history), outcome.test_accuracy
+    trained = f"{telling.epochs(trainer.epoch)} in {telling.duration(time)}"
+    say(f"{data.name}: {trained}, test accuracy {telling.percent(accuracy)}")
     return 0
-
-
-class Say:
-    """Prints for a person: to standard output, or beside it where that is a program's."""
-
-    def __init__(self, json: bool) -> None:
-        self.file = sys.stderr if json else sys.stdout
-
-    def __call__(self, text: str) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(text, file=self.file)  # above the bar, where there is one
-        self.file.flush()
 
 
 def config_file(args: argparse.Namespace) -> Path | None:
@@ -225,7 +167,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
 
 
-def _begin_with(say: Say, net: "Network", path: Path) -> None:
+def _begin_with(say: telling.Say, net: "Network", path: Path) -> None:
     """The first weights of a run that fine-tunes."""
     from .. import runs, weights
 
@@ -251,21 +193,21 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
     return settings, loaded
 
 
-def _introduce(say: Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
+def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
     net, recipe, size = trainer.net, trainer.recipe, settings.preparation.size
     parameters = sum(p.data.size for p in net.parameters())
     say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters, on {device}")
     say(f"{data.name}: {len(data.train):,} pictures to train, {len(data.test):,} to test, of {size}x{size} pixels")
-    say(f"{_epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")
+    say(f"{telling.epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")
     say(
         f"SGD: learning rate {recipe.lr:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
         f"weight decay {recipe.weight_decay:g}"
     )
     if trainer.steps_done:
-        say(f"resumed after {_position(trainer)}")
+        say(f"resumed after {telling.position(trainer)}")
 
 
-def _train(say: Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: bool) -> bool:
+def _train(say: telling.Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: bool) -> bool:
     """Train to the end; False if it was asked to stop before."""
     from tqdm import tqdm
 
@@ -283,54 +225,21 @@ def _train(say: Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: bool) ->
             bar.set_description(f"epoch {trainer.epoch + 1}/{epochs}", refresh=False)
             for progress in trainer.steps():
                 if trainer.steps_done == 1 and not fine_tuning:  # whose network knows something
-                    say(_first_loss(progress.loss, trainer.net.num_classes))
-                bar.set_postfix_str(_bar_text(progress), refresh=False)
+                    say(telling.first_loss(progress.loss, trainer.net.num_classes))
+                bar.set_postfix_str(telling.bar_text(progress), refresh=False)
                 bar.update()
                 stop.grant()
                 keeper.step(progress)
             result = trainer.evaluate(stop.between(trainer.test.batches()))
             line = trainer.end_epoch(result)
-            say(_epoch_text(line, epochs))
+            say(telling.epoch_text(line, epochs))
             keeper.epoch(line, result)
     return trainer.finished
 
 
-def _first_loss(loss: float, num_classes: int) -> str:
-    from ..training import unlikely_first_loss
+def _way_out(folder: Path) -> str:
+    from .. import checkpoints, runs
 
-    if warning := unlikely_first_loss(loss, num_classes):
-        return f"Warning: {warning}"
-    return f"first loss {loss:.3f}; a network that knows nothing has ln {num_classes} = {log(num_classes):.3f}"
-
-
-def _bar_text(progress: "Progress") -> str:
-    return (
-        f"loss {progress.loss:.3f}, accuracy {_percent(progress.accuracy)}, {progress.images_per_second:.0f} images/s, "
-        f"{100 * progress.waiting:.0f} % waiting for data"
-    )
-
-
-def _epoch_text(line: "Epoch", epochs: int) -> str:
-    return (
-        f"epoch {line.epoch:>{len(str(epochs))}}/{epochs}"
-        f"   train: loss {line.train_loss:.3f}, accuracy {_percent(line.train_accuracy):>7}"
-        f"   test: loss {line.test_loss:.3f}, accuracy {_percent(line.test_accuracy):>7}"
-        f"   {line.images_per_second:.0f} images/s"
-    )
-
-
-def _position(trainer: "Trainer") -> str:
-    return f"{_epochs(trainer.epoch)} and {trainer.batch} of {len(trainer.train)} steps"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number} epochs"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    if not checkpoints.in_ring(folder / runs.CHECKPOINTS):
+        return ""
+    return f"; the last checkpoint is kept, to go on when this is mended: alexnet-np train --resume {folder}"

@@ -1,0 +1,62 @@
+"""What a training run tells a person, and how it puts it."""
+
+import sys
+from math import log
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..training import Epoch, Progress, Trainer
+
+
+class Say:
+    """Prints for a person: to standard output, or beside it where that is a program's."""
+
+    def __init__(self, json: bool) -> None:
+        self.file = sys.stderr if json else sys.stdout
+
+    def __call__(self, text: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(text, file=self.file)  # above the bar, where there is one
+        self.file.flush()
+
+
+def first_loss(loss: float, num_classes: int) -> str:
+    from ..training import unlikely_first_loss
+
+    if warning := unlikely_first_loss(loss, num_classes):
+        return f"Warning: {warning}"
+    return f"first loss {loss:.3f}; a network that knows nothing has ln {num_classes} = {log(num_classes):.3f}"
+
+
+def position(trainer: "Trainer") -> str:
+    return f"{epochs(trainer.epoch)} and {trainer.batch} of {len(trainer.train)} steps"
+
+
+def bar_text(progress: "Progress") -> str:
+    return (
+        f"loss {progress.loss:.3f}, accuracy {percent(progress.accuracy)}, {progress.images_per_second:.0f} images/s, "
+        f"{100 * progress.waiting:.0f} % waiting for data"
+    )
+
+
+def epoch_text(line: "Epoch", epochs: int) -> str:
+    return (
+        f"epoch {line.epoch:>{len(str(epochs))}}/{epochs}"
+        f"   train: loss {line.train_loss:.3f}, accuracy {percent(line.train_accuracy):>7}"
+        f"   test: loss {line.test_loss:.3f}, accuracy {percent(line.test_accuracy):>7}"
+        f"   {line.images_per_second:.0f} images/s"
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
