@@ -109,6 +109,25 @@ def test_a_step_that_is_not_finite_changes_nothing(cupy, precision):
         step.raise_if_skipped(loss, images, given[3][1])
 
 
+def test_bfloat16_learns_as_float32_does(cupy):
+    """Noise around a colour for each class: the losses fall, and lie on one another.
+
+    The rate is one at which AlexNet learns these pictures without a leap.
+    """
+    pytest.importorskip("ml_dtypes", reason="precision bfloat16 needs ml_dtypes")
+    rng = np.random.default_rng(0)
+    labels = np.arange(12) % 3
+    colours = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])[labels][:, None, None]
+    images = (colours + 0.5 * rng.standard_normal((12, 67, 75, 3))).astype(np.float32)
+    curves = {}
+    for precision in ("float32", "bfloat16"):
+        step = new(cupy, dropout=0.0, lr=0.02 if getattr(cupy, "pretended", False) else 0.006, precision=precision)
+        curves[precision] = np.array(train(step, [(images, labels)] * 34))
+    first, last = curves["float32"][[0, -1]]
+    assert last < 0.6 * first
+    assert np.abs(curves["bfloat16"] - curves["float32"]).mean() < 0.05 * first
+
+
 @pytest.mark.parametrize("graph", [True, False])
 def test_a_step_allocates_nothing_after_its_first_ones(real_cupy, precision, graph):
     step, pool = new(real_cupy, graph=graph, precision=precision), real_cupy.get_default_memory_pool()
