@@ -119,6 +119,7 @@ def test_export_converts_weights(run, capsys):
         capsys, "export", "net.pth"
     )
     assert "expected alexnet_keras, a Keras model, got Network" in fails(capsys, "export", "net.keras")
-    assert "cannot be written" in fails(capsys, "export", "nowhere/net.safetensors")
+    for name in ("nowhere/net.safetensors", "nowhere/net.weights.h5", "nowhere/net.onnx"):
+        assert f"weights: {name} cannot be written" in fails(capsys, "export", name)
     shutil.rmtree(run)
     assert "there is no run in runs/ yet" in fails(capsys, "export", "net.onnx")

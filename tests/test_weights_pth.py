@@ -6,6 +6,7 @@ import pickle
 import sys
 import tracemalloc
 import zipfile
+import zlib
 from collections import OrderedDict
 
 import numpy as np
@@ -84,6 +85,25 @@ def test_big_endian_files(path):
         members[f"{root}/data/{key}"] = np.frombuffer(members[f"{root}/data/{key}"], code).byteswap().tobytes()
     write_zip(path, members)
     assert_equal(read(path), state)
+
+
+def test_big_endian_streams(path):
+    write(path, "stream", {"a": good})
+    whole = path.read_bytes()
+    system, end = ({"protocol_version": 1001, "little_endian": little, "type_sizes": {}} for little in (True, False))
+    numbers = (6).to_bytes(8, "big") + NUMBERS.astype(">f4").tobytes()
+    path.write_bytes(whole.replace(pickled(system), pickled(end))[: -len(numbers)] + numbers)
+    np.testing.assert_array_equal(read(path)["a"], NUMBERS.reshape(2, 3))
+
+
+@formats
+def test_other_protocols_of_pickles_meet_a_sentence(path, format):
+    torch.save({"a": torch.ones(2)}, path, pickle_protocol=4, _use_new_zipfile_serialization=FORMATS[format])
+    message = (
+        "expected a pickle of protocol 2, as torch.save writes, got 4" if format == "zip" else "not a file of weights"
+    )
+    with pytest.raises(ValueError, match=message):
+        read(path)
 
 
 def test_python_2_wrote_ordered_dicts_as_lists_of_pairs(path):
@@ -182,6 +202,13 @@ def nested(depth):
     return b"\x80\x02})" + b"\x85" * depth + b"K\x01s."
 
 
+def ordered_again_and_again(times, size):
+    """OrderedDict called with one list of pairs, many times over."""
+    pair = b"]q\x03(X\x01\x00\x00\x00aK\x01e"
+    arguments = b"](" + pair + b"h\x03" * size + b"e\x85q\x02"
+    return b"\x80\x02ccollections\nOrderedDict\nq\x01" + arguments + b"h\x01h\x02R" * times + b"K\x01."
+
+
 good = tensor((2, 3), (3, 1))
 
 HOSTILE = {
@@ -211,6 +238,9 @@ HOSTILE = {
     "a storage that is not there": {"a": tensor((1,), (1,), storage=(*STORAGE[:2], "1", "cpu", 6))},
     "a storage elsewhere": {"a": tensor((1,), (1,), storage=(*STORAGE[:2], "../../../etc/passwd", "cpu", 6))},
     "a storage in two ways": {"a": good, "b": tensor((1,), (1,), storage=(*STORAGE[:4], 7))},
+    "a long key in two ways": {
+        name: tensor((1,), (1,), storage=(*STORAGE[:2], "0" * 1000, "cpu", size)) for name, size in (("a", 6), ("b", 7))
+    },
     "more than the storage": {"a": tensor((7,), (1,))},
     "an offset beyond the storage": {"a": tensor((2, 3), (3, 1), 1)},
     "a negative offset": {"a": tensor((1,), (1,), -1)},
@@ -224,6 +254,7 @@ HOSTILE = {
     "truths in a shape": {"a": tensor((True,), (1,))},
     "another number of strides": {"a": tensor((2, 3), (1,))},
     "too many axes": {"a": tensor((1,) * 60, (1,) * 60)},
+    "one list in many dicts": ordered_again_and_again(20_000, 20_000),
     "no dict": good,
     "a dict in the dict": {"a": {"b": good}},
     "itself": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
@@ -299,22 +330,29 @@ def test_hostile_zip_files_meet_a_sentence(path):
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_many_members_at_one_place_are_not_read_each(path):
-    """A directory may list the same bytes under many names: 200 times 100 kB of a file of 100 kB."""
-    count, size = 200, 100_000
-    storages = [("storage", torch.FloatStorage, str(k), "cpu", size // 4) for k in range(count)]
-    value = {f"a{k}": tensor((1,), (1,), storage=storage) for k, storage in enumerate(storages)}
+def test_members_within_members_are_not_read_each(path):
+    """Each holds all that follow it, as in a zip bomb: 400 of up to 100 kB in a file of 140 kB."""
+    count = 400
+    infos, body = [], bytes(100_000)
+    for k in reversed(range(count)):
+        info = zipfile.ZipInfo(f"net/data/{k:05}")  # whose header has 44 bytes: all sizes are multiples of 4
+        info.file_size = info.compress_size = len(body)
+        info.CRC = zlib.crc32(body)
+        infos.append(info)
+        body = info.FileHeader(zip64=False) + body
+    sizes = {info.filename[-5:]: info.file_size // 4 for info in infos}
+    value = {f"a{key}": tensor((1,), (1,), storage=(*STORAGE[:2], key, "cpu", size)) for key, size in sizes.items()}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("net/data.pkl", pickled(value))
-        archive.writestr("net/data/0", bytes(size))
-        info = archive.getinfo("net/data/0")
-        for k in range(1, count):
-            alias = zipfile.ZipInfo(f"net/data/{k}")
-            alias.file_size = alias.compress_size = size
-            alias.CRC, alias.header_offset = info.CRC, info.header_offset
-            archive.filelist.append(alias)
-            archive.NameToInfo[alias.filename] = alias
-    with pytest.raises(ValueError, match="cannot be read as torch's zip file"):
+        start = archive.fp.tell()
+        archive.fp.write(body)
+        archive.start_dir = archive.fp.tell()
+        for k, info in enumerate(reversed(infos)):
+            info.header_offset = start + 44 * k
+            archive.filelist.append(info)
+            archive.NameToInfo[info.filename] = info
+    # Newer Pythons notice it themselves.
+    with pytest.raises(ValueError, match=r"more than the file has for it|Overlapped entries"):
         read(path)
 
 

@@ -1,7 +1,8 @@
 """Files of weights: which kind one is, and the way to its reader and writer."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,21 @@ def save(net: "Network", path: str | os.PathLike[str]) -> None:
     """
     for suffix, write in WRITERS.items():
         if Path(path).name.endswith(suffix):
-            try:
-                with written_whole(path) as unfinished:
-                    write(net, unfinished)
-            except OSError as error:
-                raise OSError(f"weights: {path} cannot be written ({error})") from error
+            with writing(path) as unfinished:
+                write(net, unfinished)
             return
     advice = " (weights.export_onnx writes ONNX)" if Path(path).suffix == ".onnx" else ""
     raise ValueError(f"weights: expected a name that ends in {', '.join(WRITERS)}, got {Path(path).name}{advice}")
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """written_whole, with a sentence where that fails."""
+    try:
+        with written_whole(path) as unfinished:
+            yield unfinished
+    except OSError as error:
+        raise OSError(f"weights: {path} cannot be written ({error})") from error
 
 
 def load(net: "Network", path: str | os.PathLike[str], strict: bool = True) -> list[str]:
@@ -76,7 +84,7 @@ def _kind(path: str | os.PathLike[str]) -> tuple[str, Callable[[Any], Arrays]]:
         if start[8:9] == b"{":  # behind the length of the header
             return "safetensors", _read_safetensors
     expected = "safetensors, torch's .pth, or Keras's .weights.h5, .keras or .h5"
-    raise ValueError(f"weights: {path} is not a file of weights: expected {expected},")
+    raise ValueError(f"weights: {path} is not a file of weights: expected {expected}")
 
 
 def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import written_whole
 from ..layers import (
     AdaptiveAvgPool2d,
     Conv2d,
@@ -29,6 +28,7 @@ from ..layers import (
     Softmax,
 )
 from ..layers.base import Layer, Shape
+from .files import writing
 from .layouts import to_torch, torch_name
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export_onnx(net: "Network", path: str | os.PathLike[str], size: tuple[int, i
     model = onnx.helper.make_model(
         graph.proto(), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
-    with written_whole(path) as unfinished:
+    with writing(path) as unfinished:
         unfinished.write_bytes(model.SerializeToString())
 
 

@@ -128,8 +128,6 @@ def _read_stream(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     for key in keys:
         storage = storages[key]
         count = int.from_bytes(rest[position : position + 8], order)
-        if count != storage.size:
-            raise ValueError(f"expected {storage.size} numbers in storage {key!r}, got {count}")
         start, position = position + 8, position + 8 + count * np.dtype(STORAGES[storage.type]).itemsize
         numbers[key] = _numbers(storage, rest[start:position], order)
     return {name: _array(name, tensor, numbers[tensor.storage.key]) for name, tensor in tensors.items()}
@@ -336,7 +334,7 @@ def _storage(reference: Any) -> Storage:
     match reference:
         # Behind the size, the legacy format says of what the storage is a part: in state dicts, None.
         case ("storage", StorageType(name), str(key), str(), int(size), *view) if view in ([], [None]):
-            if 0 <= size < 2**63 and len(key) <= MAX_NAME:
+            if len(key) <= MAX_NAME:
                 return Storage(key, name, size)
     raise ValueError("its pickle refers to something that is no storage")
 
@@ -356,6 +354,7 @@ def _call(function: Any, arguments: Any) -> Any:
         case Function(name=n), (list(pairs),) if n == DICT and all(isinstance(p, list) and len(p) == 2 for p in pairs):
             ordered: dict[str, Any] = {}  # as Python 2 wrote it
             _set_items(ordered, pairs)
+            pairs.clear()  # a second call with the same list, which no honest file has, would take as much memory again
             return ordered
         case Function(name=n), (Tensor() as tensor, *_) if n == PARAMETER:
             return tensor
