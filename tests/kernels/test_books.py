@@ -8,9 +8,7 @@ import pytest
 from alexnet_np import backend
 
 reference = import_module("alexnet_np.kernels.reference")
-ENGINES = [
-    device for device in backend.DEVICES if device != "reference" and (device != "gpu" or not backend.gpu_problem())
-]
+ENGINES = [device for device in backend.DEVICES if device != "reference"]
 
 
 def parameters(function):
@@ -31,6 +29,14 @@ def test_a_book_offers_what_reference_has_with_the_same_signature(engine):
 @pytest.mark.parametrize("algorithm", backend.ALGORITHMS)
 def test_a_forced_algorithm_changes_no_signature(algorithm):
     functions = vars(backend.get("cpu", algorithm).kernels)
+    assert functions.keys() == set(reference.__all__)
+    for name, function in functions.items():
+        assert parameters(function) == parameters(getattr(reference, name)), name
+
+
+@pytest.mark.parametrize("precision", backend.PRECISIONS)
+def test_a_precision_changes_no_signature(precision):
+    functions = vars(backend.Backend("gpu", precision=precision).kernels)
     assert functions.keys() == set(reference.__all__)
     for name, function in functions.items():
         assert parameters(function) == parameters(getattr(reference, name)), name
