@@ -138,8 +138,9 @@ class Step:
 
     def _write_rates(self) -> None:
         groups, xp = self.sgd.groups, self.net.backend.xp
-        if not self._rates:
-            self._rates = [xp.empty((), "float64" if self.net.dtype == "float64" else "float32") for _ in groups]
+        dtype = "float64" if self.net.dtype == "float64" else "float32"
+        if not self._rates or self._rates[0].dtype != dtype:
+            self._rates = [xp.empty((), dtype) for _ in groups]
         for rate, group in zip(self._rates, groups, strict=True):
             rate.fill(group.lr)
 

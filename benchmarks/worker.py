@@ -26,7 +26,7 @@ from .contenders import Entry
 try:
     from threadpoolctl import threadpool_info, threadpool_limits
 except ImportError:  # a machine for `benchmarks gpu` need not have it
-    threadpool_info, threadpool_limits = list, int
+    threadpool_info, threadpool_limits = list, (lambda threads: None)
 
 ROOT = Path(__file__).parents[1]
 METHODS = {"inference": "infer", "training step": "step"}

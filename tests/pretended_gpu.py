@@ -152,7 +152,7 @@ class Stream(nullcontext):
 
 
 def _contiguous(array, dtype=None):
-    if isinstance(array, ndarray) and array.flags.c_contiguous and dtype in (None, array.dtype):
+    if isinstance(array, ndarray) and array.flags.c_contiguous and (dtype is None or array.dtype == dtype):
         return array
     return _do(np.array, array, dtype=dtype, order="C")
 

@@ -184,6 +184,19 @@ def test_what_a_recording_cannot_follow_is_recorded_anew(gpu):
     assert Graph.launches == 7  # of 13: each change costs a step that prepares
 
 
+def test_a_network_may_change_its_dtype_between_steps(gpu):
+    step, expected = new("gpu"), new("reference")
+    given = batches(3)
+    losses_of(step, given)
+    losses_of(expected, given)
+    for one in (step, expected):
+        one.net.to(one.net.device, "float64")
+    wider = [(images.astype(np.float64), labels) for images, labels in batches(3, seed=1)]
+    assert losses_of(step, wider) == losses_of(expected, wider)
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == 4
+
+
 def test_weights_that_are_loaded_into_their_place_need_no_new_recording(gpu):
     def change(step, number):
         if number == 2:
