@@ -10,18 +10,18 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from os import cpu_count
 from time import perf_counter
 
 import numpy as np
 
+from ..doctor import usable_cores
 from .dataset import DataError, Dataset
 from .images import PictureError
 from .preparation import Preparation
 
 Batch = tuple[np.ndarray, np.ndarray]
 
-WORKERS = min(8, cpu_count() or 1)
+WORKERS = min(8, usable_cores())
 BATCHES_AHEAD = 3
 TOGETHER = 8  # pictures that one thread prepares one after the other
 
@@ -147,7 +147,8 @@ class _Unfinished:
                 if self._put(number, other, partial(self.loader.dataset.image, int(self.order[other])), {}):
                     break
             else:
-                raise DataError(f"none of the {len(self.order)} pictures can be read; the first: {skipped.popitem()}")
+                path, reason = skipped.popitem()
+                raise DataError(f"none of the {len(self.order)} pictures can be read: {path}: {reason}")
         return skipped
 
     def _put(self, number: int, place: int, picture: Callable[[], np.ndarray], skipped: dict[str, str]) -> bool:
