@@ -323,7 +323,6 @@ SMALL_COMMAND = f"""if True:
     from alexnet_np import models
     models.alexnet = small_network
     from alexnet_np.cli import main
-from alexnet_np.training import Trainer
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -345,9 +344,9 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_bits_of_one_that_is_
     assert main(["train", "--out", "whole", *argv]) == 0
     rng = random.Random(0)
     process = start("--out", "run", *argv)
-    # Before the first step, which loads compiled code, and then when some have been made.
+    # Before the first step, which loads compiled code first, and then when some have been made.
     for sign in ("SGD", "epoch", "epoch", "epoch", "epoch"):
-        next(line for line in process.stdout if line.startswith(sign))
+        assert any(line.startswith(sign) for line in process.stdout), process.communicate()
         time.sleep(rng.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
         process.communicate()

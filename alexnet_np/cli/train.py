@@ -103,12 +103,12 @@ def run(args: argparse.Namespace) -> int:
             trainer.resume(checkpoint)
         folder = args.resume or runs.create_folder(args.out, data.name)
 
-    _introduce(say, settings, data, trainer, args.device)
     try:
         with sentences():
-            if not args.resume:
-                config.write(folder / runs.CONFIG, args.parser, vars(args))
+            if not args.resume:  # before anything else: from here on the run can be resumed
                 settings.write(folder)
+                config.write(folder / runs.CONFIG, args.parser, vars(args))
+            _introduce(say, settings, data, trainer, args.device)
             with closing(
                 Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
             ) as keeper:
