@@ -75,7 +75,8 @@ def test_every_kernel_is_found_and_launched_by_somebody():
 
 
 def own(case):
-    return getattr(BOOKS["gpu, emulated"], f"{case.op}_forward").__module__.startswith("alexnet_np.kernels.gpu")
+    book = BOOKS.get("gpu, emulated")  # none without a compiler: then all is skipped
+    return book and getattr(book, f"{case.op}_forward").__module__.startswith("alexnet_np.kernels.gpu")
 
 
 @pytest.mark.parametrize(
