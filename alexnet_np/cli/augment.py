@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import data
     from ..data.augmentation import mean_image
-    from ..data.dataset import some
+    from ..data.dataset import readable
     from ..data.images import centre_crop, resize
     from ..files import written_whole
 
@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
             print(args.preview)
         if args.write_mean_image is not None:
             side = preparation.resize
-            pictures = tqdm(some(loaded.train, len(loaded.train)), "mean image", len(loaded.train), False, disable=None)
+            number = len(loaded.train)
+            pictures = tqdm(
+                readable(loaded.train, np.arange(number)), "mean image", total=number, leave=False, disable=None
+            )
             mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
             with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:
                 np.save(file, mean)

@@ -2,6 +2,7 @@
 
 from .dataset import Arrays as Arrays, Data as Data, DataError as DataError, Dataset as Dataset, Files as Files
 from .images import PictureError as PictureError
-from .loader import WORKERS as WORKERS, Loader as Loader
+from .loader import Loader as Loader
+from .parallel import WORKERS as WORKERS
 from .preparation import AUGMENTATIONS as AUGMENTATIONS, Preparation as Preparation
 from .sources import load as load, load_test as load_test

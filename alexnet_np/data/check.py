@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from . import class_folders, images, sources
 from .dataset import Arrays, DataError, Dataset, split
 from .images import PictureError
-from .loader import WORKERS
+from .parallel import in_order
 
 SMALLEST = 32  # pixels of a side: below that a network sees more of the resizing than of the picture
 NARROWEST = 4  # times as long as wide: of a longer one the square in the middle is less than a quarter
@@ -70,13 +69,12 @@ def check(
     converted: Counter[str] = Counter()
     first: dict[bytes, tuple[str, int]] = {}  # the part and the position where a content was first seen
     places = [(name, index) for name, dataset in parts.items() for index in range(len(dataset))]
-    with ThreadPoolExecutor(WORKERS) as workers:
-        looks = workers.map(lambda place: _look(parts[place[0]], place[1]), places)
-        for (name, index), look in zip(places, progress(looks, len(places)), strict=True):
-            findings += look.findings
-            converted.update(look.oddities)
-            if look.digest is not None:
-                findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
+    looks = in_order(lambda place: _look(parts[place[0]], place[1]), places)
+    for (name, index), look in zip(places, progress(looks, len(places)), strict=True):
+        findings += look.findings
+        converted.update(look.oddities)
+        if look.digest is not None:
+            findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
     classes = next(iter(parts.values())).classes
     numbers = {name: len(dataset) for name, dataset in parts.items()}
     return Report(numbers, classes, findings, dict(converted), passed_over)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .images import decode, read_bytes
+from .parallel import in_order
 from .preparation import Preparation
 
 SPLIT_SEED = 0  # what is held out, or looked at for statistics, is the same whatever the seed of a training run
@@ -107,9 +108,18 @@ class Files(Dataset):
 
 def some(dataset: Dataset, number: int) -> Iterator[np.ndarray]:
     """Up to this number of a set's pictures, drawn once and for all, less those that cannot be read."""
-    for index in np.random.default_rng(SPLIT_SEED).permutation(len(dataset))[:number]:
+    return readable(dataset, np.random.default_rng(SPLIT_SEED).permutation(len(dataset))[:number])
+
+
+def readable(dataset: Dataset, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """The pictures at these positions, decoded by threads, less those that cannot be read."""
+
+    def picture(index: int) -> np.ndarray | None:
         with suppress(OSError, ValueError):
-            yield dataset.image(int(index))
+            return dataset.image(int(index))
+        return None
+
+    return (image for image in in_order(picture, indices) if image is not None)
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from time import perf_counter
 
 import numpy as np
 
-from ..doctor import usable_cores
 from .dataset import DataError, Dataset
 from .images import PictureError
+from .parallel import WORKERS
 from .preparation import Preparation
 
 Batch = tuple[np.ndarray, np.ndarray]
 
-WORKERS = min(8, usable_cores())
 BATCHES_AHEAD = 3
 TOGETHER = 8  # pictures that one thread prepares one after the other
 
