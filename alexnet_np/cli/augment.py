@@ -60,5 +60,7 @@ def run(args: argparse.Namespace) -> int:
             mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
             with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:
                 np.save(file, mean)
-            print(f"{args.write_mean_image}: {side}x{side}, mean colour {mean.mean(axis=(0, 1)).round(1).tolist()}")
+            print(
+                f"{args.write_mean_image}: {side}x{side}, mean colour {mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()}"
+            )
     return 0
