@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
     from ..data import images
 
     with sentences():
+        given = read_names(args.classes) if args.classes else None
         pictures = [images.read(path) for path in args.images]
         trained = runs.open_trained(args.weights or runs.latest(), args.model, args.variant)
-        classes = class_names(trained, args.classes)
+        classes = class_names(trained, given)
         net = trained.net.to(args.device)
 
     results = []
@@ -60,17 +61,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def class_names(trained: "Trained", path: str | None) -> list[str]:
-    """A file's, the run's own, ImageNet's, or numbers."""
+def read_names(path: str) -> list[str]:
+    """The lines of a text file."""
+    try:
+        return Path(path).read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--classes: expected text in UTF-8 in {path} ({error})") from error
+
+
+def class_names(trained: "Trained", given: list[str] | None) -> list[str]:
+    """Those given, the run's own, ImageNet's, or numbers."""
     expected = trained.net.num_classes
-    if path is not None:
-        try:
-            names = Path(path).read_text("utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--classes: expected text in UTF-8 in {path} ({error})") from error
-        if len(names) != expected:
-            raise ValueError(f"--classes: expected {expected} lines, one for each class, got {len(names)} in {path}")
-        return names
+    if given is not None:
+        if len(given) != expected:
+            raise ValueError(f"--classes: expected {expected} lines, one for each class, got {len(given)}")
+        return given
     if trained.classes:
         return trained.classes
     if expected == 1000:
