@@ -60,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
             mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
             with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:
                 np.save(file, mean)
-            print(
-                f"{args.write_mean_image}: {side}x{side}, mean colour {mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()}"
-            )
+            colour = mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()
+            print(f"{args.write_mean_image}: {side}x{side}, mean colour {colour}")
     return 0
