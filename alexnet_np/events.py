@@ -6,18 +6,11 @@ from .training import Epoch, Progress
 
 
 class Events:
-    """Scalars of a run by the number of steps. Of a run that is resumed, later ones are dropped by TensorBoard.
-
-    Raises ModuleNotFoundError, with what to install, where tensorboardX is missing.
-    """
+    """Scalars of a run by the number of steps. Of a run that is resumed, later ones are dropped by TensorBoard."""
 
     def __init__(self, folder: Path, steps_done: int) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "tensorboard: tensorboardX is not installed (pip install 'alexnet-np[tensorboard]')"
-            ) from error
+        from tensorboardX import SummaryWriter
+
         self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
 
     def step(self, steps_done: int, progress: Progress) -> None:

@@ -1,16 +1,12 @@
-"""Two figures of a training run, and a process beside it that draws them.
+"""Two figures of a training run.
 
 The training figure has the curves, what the first layer looks for, and what the network says of test pictures;
 the confusion figure what it takes each class for.
 """
 
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -44,8 +40,6 @@ SEARCHED = 500  # of them, for mistakes
 LABELLED = 30  # classes at most that a matrix names
 BARS, MISTAKES = 20, 8
 
-Job = tuple[Callable[..., None], tuple[Any, ...]]  # a function of this module and its arguments
-
 
 def training_figure(
     path: str | os.PathLike[str],
@@ -78,39 +72,6 @@ def confusion_figure(path: str | os.PathLike[str], title: str, classes: Sequence
         above, below = right.subfigures(2, 1, height_ratios=(1.6, 1), squeeze=False).flat
         _class_bars(above, classes, result.class_accuracy)
         _mistake_bars(below, classes, result.confusion)
-
-
-class Artist:
-    """Draws in a process of its own, at a low priority, so that the training does not wait."""
-
-    def __init__(self) -> None:
-        self._process: BaseProcess | None = None
-
-    @property
-    def busy(self) -> bool:
-        return self._process is not None and self._process.is_alive()
-
-    def draw(self, jobs: Sequence[Job]) -> None:
-        """Draw these, soon. A figure that cannot be written is told of on standard error."""
-        # Not a fork: a process with threads, or one that uses a GPU, cannot be forked safely.
-        self._process = get_context("spawn").Process(target=_draw, args=(jobs,), daemon=True)
-        self._process.start()
-
-    def wait(self) -> None:
-        """Until nothing is being drawn."""
-        if self._process is not None:
-            self._process.join()
-
-
-def _draw(jobs: Sequence[Job]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training
-    if hasattr(os, "nice"):
-        os.nice(10)
-    for draw, arguments in jobs:
-        try:
-            draw(*arguments)
-        except OSError as error:
-            print(f"Warning: {error}; a figure is missing", file=sys.stderr)
 
 
 def sample(net: Network, test: Loader) -> tuple[np.ndarray, list[str], list[str]]:

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import alexnet_np
-from alexnet_np import backend, gradcheck, metrics, models, runs, step
+from alexnet_np import backend, gradcheck, metrics, models, runs, step, training
 from alexnet_np.cli import main
 
 FILES = {
@@ -178,6 +178,30 @@ def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys
     assert train(colours, "--out", "stopped", "--batch-size", "2") == 130
     assert "Stopped after 0 epochs and 6 of 6 steps" in capsys.readouterr().out
     monkeypatch.undo()
+
+
+def test_a_run_that_stops_early_delivers_its_best_epoch(colours, monkeypatch, capsys):
+    accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.9])  # the last is a test of what is delivered
+
+    def tested(trainer, batches):
+        accuracy = next(accuracies)
+        return metrics.Evaluation(3, 1.0, accuracy, 1.0, np.eye(3, dtype=int))
+
+    monkeypatch.setattr(training.Trainer, "evaluate", tested)
+    assert train(colours, "--epochs", "9", "--early-stopping", "2", "--ema", "0.9", "--out", "early") == 0
+    out = capsys.readouterr().out
+    assert "Stopped early: epoch 2 was the best" in out
+    assert out.splitlines()[-1].endswith("test accuracy 90.0 %")
+    assert len(read_history("early")) == 4
+    delivered, best = (Path("early", name).read_bytes() for name in ("weights.safetensors", "best.safetensors"))
+    assert delivered == best
+
+
+def test_tensorboard_writes_events_and_says_what_it_needs(colours, monkeypatch, capsys):
+    assert train(colours, "--tensorboard", "--out", "with") == 0
+    assert files("with") == {*FILES, "events"}
+    monkeypatch.setattr("alexnet_np.cli.train.find_spec", lambda name: None)
+    assert "tensorboardX is not installed" in fails(capsys, "train", "--data", colours, "--tensorboard")
 
 
 def test_resume_takes_no_other_settings_and_no_finished_run(finished, capsys):

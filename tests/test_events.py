@@ -1,7 +1,6 @@
 """TensorBoard's event files, read back."""
 
 import struct
-import sys
 from dataclasses import replace
 
 import pytest
@@ -60,9 +59,3 @@ def test_a_resumed_run_tells_tensorboard_which_events_are_void(tmp_path):
     Events(tmp_path, trainer.steps_done).close()
     starts = [event.step for event in events_in(tmp_path) if event.session_log.status == SessionLog.START]
     assert starts == [7]
-
-
-def test_without_the_library_there_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ModuleNotFoundError, match=r"tensorboardX is not installed \(pip install"):
-        Events(tmp_path, 0)

@@ -6,6 +6,7 @@ from pictures import COLOURS, colour, small_network
 from PIL import Image
 
 from alexnet_np import figures
+from alexnet_np.artist import Artist
 from alexnet_np.data import Arrays, Loader, Preparation
 from alexnet_np.metrics import Evaluation
 from alexnet_np.training import Epoch
@@ -109,7 +110,7 @@ def test_no_mistakes_and_classes_without_pictures_are_no_trouble(tmp_path):
 
 
 def test_an_artist_draws_in_a_process_of_its_own(tmp_path, shown, capfd):
-    artist = figures.Artist()
+    artist = Artist()
     assert not artist.busy
     artist.draw(
         [

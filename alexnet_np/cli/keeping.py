@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from .. import checkpoints, figures, runs, weights
+from ..artist import Artist, Job
 from ..metrics import Evaluation
 from ..training import Epoch, Progress, Trainer
 
@@ -39,7 +40,7 @@ class Keeper:
         self.result: Evaluation | None = None
         self.skipped: dict[str, str] = {}
         self.saved = self.drawn = monotonic()
-        self.artist = figures.Artist() if find_spec("matplotlib") else None
+        self.artist = Artist() if find_spec("matplotlib") else None
         self.events = None
         if tensorboard:
             from ..events import Events
@@ -113,7 +114,7 @@ class Keeper:
         trainer = self.trainer
         checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
 
-    def _figures(self) -> list[figures.Job]:
+    def _figures(self) -> list[Job]:
         """What is to be drawn: functions and their arguments, with all that they need from the network."""
         trainer, folder = self.trainer, self.folder
         accuracy = 100 * trainer.outcome.test_accuracy
@@ -121,9 +122,7 @@ class Keeper:
         with trainer.delivered():
             shown = figures.sample(trainer.net, trainer.test)
             kernels = figures.first_kernels(trainer.net, shown[0])
-        jobs: list[figures.Job] = [
-            (figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown))
-        ]
+        jobs: list[Job] = [(figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown))]
         if self.result:
             classes = trainer.test.dataset.classes
             jobs.append((figures.confusion_figure, (folder / runs.CONFUSION_FIGURE, title, classes, self.result)))

@@ -8,6 +8,7 @@ stop; after a crash it continues from the last checkpoint. docs/training.md says
 import argparse
 from contextlib import closing, suppress
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     say = telling.Say(args.json)
     with sentences():
         recipe = chosen_recipe(args)
+        if args.tensorboard and find_spec("tensorboardX") is None:
+            raise UserError("--tensorboard: tensorboardX is not installed (pip install 'alexnet-np[tensorboard]')")
         backend.get(args.device)  # before the slow part
         settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
         checkpoint = None
