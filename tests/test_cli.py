@@ -306,6 +306,19 @@ def test_evaluate_takes_other_data(finished, colours, capsys):
     assert json.loads(capsys.readouterr().out)["images"] == 15
 
 
+def test_evaluate_writes_the_confusion_matrix_where_it_is_asked_to(finished, colours):
+    assert main(["evaluate", "--data", str(colours), "--weights", str(finished), "--out", "there/too"]) == 0
+    assert files("there/too") == {"classes.csv", "confusion.csv", "confusion.png"}
+    with Path("there/too/confusion.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["class", "blue", "green", "red"]
+    assert [row[0] for row in rows] == ["blue", "green", "red"]
+    assert [sum(map(int, row[1:])) for row in rows] == [5, 5, 5]
+    with Path("there/too/classes.csv").open(newline="") as file:
+        accuracies = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert accuracies == {row[0]: int(row[number]) / 5 for number, row in enumerate(rows, 1)}
+
+
 def test_evaluate_refuses_what_does_not_fit(tmp_path, finished, colours, capsys):
     (write_class_folders(tmp_path / "other", 1) / "red").rename(tmp_path / "other" / "scarlet")
     assert "unknown classes scarlet" in fails(capsys, "evaluate", "--data", "other")

@@ -6,8 +6,15 @@ the val/ or test/ folder of a data set, or, where there is none, on all class fo
 
 import argparse
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .common import add_device, add_json, add_model, add_weights, count, print_json, sentences
+
+if TYPE_CHECKING:
+    from ..metrics import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ten-crop",
         action="store_true",
         help="as in 2012: the mean probabilities of five squares of each picture and their mirror images",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="for the accuracy of each class and the confusion matrix, as CSV and, with matplotlib, as a figure",
     )
     add_device(parser)
     add_json(parser)
@@ -47,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         loader = data.Loader(test, trained.preparation, batch_size, ten_crop=args.ten_crop)
         batches = tqdm(loader.batches(), total=len(loader), desc="evaluate", unit="batch", leave=False, disable=None)
         result = metrics.evaluate(net, batches)
+        if args.out:
+            _write(args.out, f"{path} on {source}", test.classes, result)
 
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
@@ -58,3 +73,15 @@ def run(args: argparse.Namespace) -> int:
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
     return 0
+
+
+def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:
+    from .. import runs
+
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_evaluation(folder, classes, result)
+    if find_spec("matplotlib"):
+        from .. import figures
+
+        title = f"{what}: accuracy {100 * result.top1:.1f} %"
+        figures.confusion_figure(folder / runs.CONFUSION_FIGURE, title, classes, result)
