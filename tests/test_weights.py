@@ -208,6 +208,7 @@ def test_fine_tuning_loads_everything_where_everything_fits(net, path):
         ("classifier.0.weight", (6, 12)),
         ("classifier.0.bias", (6,)),
         ("classifier.1.bias", (4, 1)),
+        ("classifier.1.bias", ()),
         ("features.0.bias", (4,)),
     ],
 )

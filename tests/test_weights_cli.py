@@ -80,6 +80,12 @@ def test_files_that_are_no_weights_meet_a_sentence(capsys):
         capsys, "predict", "--weights", "net.pth", "red.png"
     )
 
+    state = {"classifier.6.bias": torch.ones(2, 2)}
+    torch.save(state, "net.pth")
+    assert "weights: net.pth holds no AlexNet: expected a bias at its end, got an array of shape (2, 2)" in fails(
+        capsys, "predict", "--weights", "net.pth", "red.png"
+    )
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):

@@ -180,16 +180,17 @@ def _check_shapes(
         got = tuple(np.shape(state[name]))
         if got == shape:
             continue
-        if (
-            not strict
-            and name in in_last
-            and np.delete(got, classes_axis).tolist() == np.delete(shape, classes_axis).tolist()
-        ):
+        if not strict and name in in_last and _alike_but_for(classes_axis, got, shape):
             kept = in_last
             continue
         hint = " (another num_classes?)" if name in in_last else ""
         raise ValueError(f"state dict: {name}: expected shape {shape}, got {got}{hint}")
     return kept
+
+
+def _alike_but_for(axis: int, got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    free = axis % len(shape)
+    return len(got) == len(shape) and all(g == s for i, (g, s) in enumerate(zip(got, shape, strict=True)) if i != free)
 
 
 @contextmanager
