@@ -3,7 +3,7 @@
 A .pth file is a pickle, and a pickle is a program for a small stack machine, which may call any function there
 is. So nothing here unpickles: the few instructions that describe a dict of tensors are read one by one, and the
 first other one, or the first other function, is refused. What a file says of sizes is checked before memory is taken:
-reading takes no more than the file's own size, twice that where it holds bfloat16.
+reading takes no more than the file's own size (three times that for bfloat16) and a few megabytes.
 
     zip, since PyTorch 1.6      NAME/data.pkl, the pickle; NAME/data/KEY, the numbers; NAME/byteorder
     one stream, before          magic number, protocol, system, the pickle, the keys; for each key a count, the numbers
