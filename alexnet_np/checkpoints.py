@@ -10,6 +10,7 @@ before it is taken: the training then repeats some steps, with the same bits.
 import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     kept = [old for old in in_ring(folder) if old <= path][-KEPT:]
     for old in folder.iterdir():
         if old not in kept:
-            old.unlink()
+            _remove(old)
     return path
 
 
@@ -111,9 +112,15 @@ def newest_whole(folder: Path) -> tuple[Checkpoint, list[str]]:
 def remove_ring(folder: Path) -> None:
     """Remove the checkpoints of a run that is finished."""
     if folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
+
+
+def _remove(path: Path) -> None:
+    """A file, or the folder of one that was never finished."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _digest(state: str, tensors: dict[str, np.ndarray]) -> str:

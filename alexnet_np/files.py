@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,17 +9,21 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, beside ``path``; renamed to it when all went well, removed when not.
+    """A path to write to, in a folder beside ``path``; renamed to it when all went well, removed when not.
 
     with written_whole("history.csv") as unfinished:
         unfinished.write_text(...)
 
     The bytes are on the disk before the name is, and the name before this returns: after a loss of power
-    there is the old file or the new one.
+    there is the old file or the new one. A process that is killed leaves the folder, for the next to clear:
+    a file alone would not do, because some libraries write to another name and rename themselves.
     """
     path = Path(path)
-    unfinished = path.with_name(f"{path.name}.part")
+    folder = path.with_name(f"{path.name}.part")
+    unfinished = folder / path.name
     try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         unfinished.touch()
         mode = unfinished.stat().st_mode  # by the user's umask; some libraries make files that nobody else can read
         yield unfinished
@@ -28,7 +33,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(unfinished, path)
         _sync_folder(path.parent)
     finally:
-        unfinished.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

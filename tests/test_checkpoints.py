@@ -171,7 +171,8 @@ def test_the_ring_keeps_the_newest_two_and_nothing_that_a_kill_left(tmp_path):
     folder = tmp_path / "ring"
     for step in (3, 20, 100):
         checkpoints.save_in_ring(folder, step, small_checkpoint(step))
-        (folder / "00000101.safetensors.part").write_text("half")
+        (folder / "00000101.safetensors.part").mkdir(exist_ok=True)
+        (folder / "00000101.safetensors.part" / ".tmpAbC").write_text("half")  # as safetensors leaves it
     assert names(folder) == ["00000020.safetensors", "00000100.safetensors", "00000101.safetensors.part"]
     checkpoints.save_in_ring(folder, 120, small_checkpoint(120))
     assert names(folder) == ["00000100.safetensors", "00000120.safetensors"]

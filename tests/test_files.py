@@ -9,12 +9,16 @@ import pytest
 from alexnet_np.files import written_whole
 
 
+def _write_half(path):
+    path.write_text("half")
+    raise OSError("disk full")
+
+
 def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
-    with pytest.raises(KeyError), written_whole(path) as unfinished:
-        unfinished.write_text("half")
-        {}["missing"]
+    with pytest.raises(OSError, match="disk full"), written_whole(path) as unfinished:
+        _write_half(unfinished)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
     with written_whole(path) as unfinished:
@@ -22,6 +26,16 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (tmp_path / "a.part").mkdir()
+    for name in ("a", ".tmpAbC"):
+        (tmp_path / "a.part" / name).write_text("half")
+    with written_whole(tmp_path / "a") as unfinished:
+        assert unfinished.read_text() == ""
+        unfinished.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
