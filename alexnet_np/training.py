@@ -119,11 +119,6 @@ class Trainer:
         return bool(limit and self.best and self.epoch - self.best.epoch >= limit)
 
     @property
-    def outcome(self) -> Epoch:
-        """The epoch whose weights the run delivers: the last, or the best where it stopped early."""
-        return self.best if self.best and self.stopped_early else self.history[-1]
-
-    @property
     def finished(self) -> bool:
         return self.epoch >= self.recipe.epochs or self.stopped_early
 

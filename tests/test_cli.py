@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import alexnet_np
-from alexnet_np import backend, gradcheck, metrics, models, runs, step, training
+from alexnet_np import backend, gradcheck, metrics, models, runs, step, training, weights
 from alexnet_np.cli import main
 
 FILES = {
@@ -190,11 +190,32 @@ def test_a_run_that_stops_early_delivers_its_best_epoch(colours, monkeypatch, ca
     monkeypatch.setattr(training.Trainer, "evaluate", tested)
     assert train(colours, "--epochs", "9", "--early-stopping", "2", "--ema", "0.9", "--out", "early") == 0
     out = capsys.readouterr().out
-    assert "Stopped early: epoch 2 was the best" in out
+    assert "Stopped early: the weights of epoch 2 are the result" in out
     assert out.splitlines()[-1].endswith("test accuracy 90.0 %")
     assert len(read_history("early")) == 4
     delivered, best = (Path("early", name).read_bytes() for name in ("weights.safetensors", "best.safetensors"))
     assert delivered == best
+
+
+def test_where_the_best_epoch_cannot_be_written_the_last_is_delivered(colours, monkeypatch, capsys):
+    accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.6])
+    save = weights.save
+
+    def save_once(net, path):
+        """The best of the first epoch is written, that of the second is not."""
+        if Path(path).name == "best.safetensors" and accuracies.__length_hint__() == 3:
+            raise OSError("disk full")
+        save(net, path)
+
+    monkeypatch.setattr(weights, "save", save_once)
+    monkeypatch.setattr(
+        training.Trainer, "evaluate", lambda *_: metrics.Evaluation(3, 1.0, next(accuracies), 1.0, np.eye(3, dtype=int))
+    )
+    assert train(colours, "--epochs", "9", "--early-stopping", "2", "--out", "early") == 0
+    out = capsys.readouterr().out
+    assert "Warning: disk full; the training goes on" in out
+    assert "the weights of epoch 4 are the result" in out
+    assert files("early") == FILES - {"best.safetensors"}
 
 
 def test_tensorboard_writes_events_and_says_what_it_needs(colours, monkeypatch, capsys):

@@ -63,12 +63,13 @@ class Keeper:
         with self._going_on():
             runs.write_history(self.folder, trainer.history)
             runs.write_evaluation(self.folder, trainer.test.dataset.classes, result)
-            if trainer.best is line:
-                with trainer.delivered():
-                    weights.save(trainer.net, self.folder / runs.BEST)
+        if trainer.best is line:
+            with self._going_on(), trainer.delivered():
+                (self.folder / runs.BEST).unlink(missing_ok=True)  # should the new one fail, the old is not the best
+                weights.save(trainer.net, self.folder / runs.BEST)
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
         if self.artist and due and not self.artist.busy:
-            self.artist.draw(self._figures())
+            self.artist.draw(self._figures(result))
             self.drawn = monotonic()
 
     def checkpoint(self) -> None:
@@ -82,27 +83,31 @@ class Keeper:
         self._checkpoint()
         runs.write_history(self.folder, self.trainer.history)
 
-    def finish(self) -> None:
-        """After the last epoch. OSError where something cannot be written; the checkpoints stay then."""
-        trainer, folder = self.trainer, self.folder
-        if trainer.stopped_early:
+    def finish(self) -> Epoch:
+        """After the last epoch: the result, and the line of the epoch whose weights it is.
+
+        OSError where the weights cannot be written; the checkpoints stay then.
+        """
+        trainer, folder, outcome = self.trainer, self.folder, self.trainer.history[-1]
+        if trainer.stopped_early and trainer.best and (folder / runs.BEST).exists():
             weights.load(trainer.net, folder / runs.BEST)
-            trainer.average = None
-        if trainer.stopped_early or self.result is None:
-            self.result = trainer.evaluate(trainer.test.batches())
+            trainer.average, outcome, self.result = None, trainer.best, None
         with trainer.delivered():
             weights.save(trainer.net, folder / runs.WEIGHTS)
-        runs.write_history(folder, trainer.history)
-        runs.write_evaluation(folder, trainer.test.dataset.classes, self.result)
-        if self.artist:
-            self.artist.wait()
-            for draw, arguments in self._figures():
-                draw(*arguments)
-        else:
+        self.result = self.result or trainer.evaluate(trainer.test.batches())
+        with self._going_on(""):
+            runs.write_history(folder, trainer.history)
+            runs.write_evaluation(folder, trainer.test.dataset.classes, self.result)
+            if self.artist:
+                self.artist.wait()
+                for draw, arguments in self._figures(self.result):
+                    draw(*arguments)
+        if not self.artist:
             self.say(
                 "There is no figure: matplotlib, which draws it, is not installed (pip install 'alexnet-np[demo]')"
             )
         checkpoints.remove_ring(folder / runs.CHECKPOINTS)
+        return outcome
 
     def close(self) -> None:
         if self.events:
@@ -114,19 +119,18 @@ class Keeper:
         trainer = self.trainer
         checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
 
-    def _figures(self) -> list[Job]:
+    def _figures(self, result: Evaluation) -> list[Job]:
         """What is to be drawn: functions and their arguments, with all that they need from the network."""
         trainer, folder = self.trainer, self.folder
-        accuracy = 100 * trainer.outcome.test_accuracy
-        title = f"{type(trainer.net).__name__} on {self.data_name}: test accuracy {accuracy:.1f} %"
+        title = f"{type(trainer.net).__name__} on {self.data_name}: test accuracy {100 * result.top1:.1f} %"
         with trainer.delivered():
             shown = figures.sample(trainer.net, trainer.test)
             kernels = figures.first_kernels(trainer.net, shown[0])
-        jobs: list[Job] = [(figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown))]
-        if self.result:
-            classes = trainer.test.dataset.classes
-            jobs.append((figures.confusion_figure, (folder / runs.CONFUSION_FIGURE, title, classes, self.result)))
-        return jobs
+        classes = trainer.test.dataset.classes
+        return [
+            (figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown)),
+            (figures.confusion_figure, (folder / runs.CONFUSION_FIGURE, title, classes, result)),
+        ]
 
     def _tell_of_skipped(self) -> None:
         """Pictures that could not be read, once for each; a file has all of them."""
@@ -143,8 +147,8 @@ class Keeper:
         self.say("\n".join([f"Warning: {number} could not be read ({runs.SKIPPED} has all):", *lines, *more]))
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def _going_on(self, then: str = "; the training goes on") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self.say(f"Warning: {error}; the training goes on")
+            self.say(f"Warning: {error}{then}")

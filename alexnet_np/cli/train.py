@@ -117,7 +117,10 @@ def run(args: argparse.Namespace) -> int:
             ) as keeper:
                 finished = _train(say, trainer, keeper, fine_tuning=args.weights is not None)
                 try:
-                    keeper.finish() if finished else keeper.stopped()
+                    if finished:
+                        outcome = keeper.finish()
+                    else:
+                        keeper.stopped()
                 except OSError as error:
                     raise UserError(f"{error}{_way_out(folder)}") from error
     finally:
@@ -129,11 +132,10 @@ def run(args: argparse.Namespace) -> int:
         say(f"To go on: alexnet-np train --resume {folder}")
         return 130
     say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    outcome = trainer.outcome
     if args.json:
         print_json({"run": str(folder), **asdict(outcome)})
     if trainer.stopped_early:
-        say(f"Stopped early: epoch {outcome.epoch} was the best, and its weights are the result")
+        say(f"Stopped early: the weights of epoch {outcome.epoch} are the result")
     time, accuracy = sum(row.seconds for row in trainer.history), outcome.test_accuracy
     trained = f"{telling.epochs(trainer.epoch)} in {telling.duration(time)}"
     say(f"{data.name}: {trained}, test accuracy {telling.percent(accuracy)}")
