@@ -186,6 +186,41 @@ def test_step_lr_is_torchs():
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
 
 
+def test_multi_step_lr_is_torchs():
+    sgd = two_groups()
+    rates = rates_of(optim.MultiStepLR(sgd, [6, 2, 7], gamma=0.5), sgd, 10)
+    expected = torch_rates(lambda s: lr_scheduler.MultiStepLR(s, [2, 6, 7], gamma=0.5), 10)
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_any_schedule_can_be_warmed_up():
+    sgd = two_groups()
+    rates = rates_of(optim.Schedule(sgd, warmup=3), sgd, 5)
+    np.testing.assert_allclose(rates[:, 1], [0.005, 0.01, 0.015, 0.02, 0.02, 0.02])
+    sgd = two_groups()
+    rates = rates_of(optim.StepLR(sgd, step_size=2, gamma=0.5, warmup=3), sgd, 5)
+    np.testing.assert_allclose(rates[:, 0], [0.025, 0.05, 0.0375, 0.05, 0.025, 0.025])
+
+
+def test_a_group_may_be_left_out_of_the_schedule():
+    sgd = two_groups()
+    sgd.groups[1].scheduled = False
+    rates = rates_of(optim.StepLR(sgd, step_size=1, gamma=0.5), sgd, 2)
+    np.testing.assert_allclose(rates, [[0.1, 0.02], [0.05, 0.02], [0.025, 0.02]])
+
+
+def test_a_schedule_goes_on_from_its_state():
+    figures = [3.0, 2.0, 2.1, 2.2, 1.9, 2.0, 2.0, 2.0]
+    whole, resumed = two_groups(), two_groups()
+    expected = rates_of(optim.ReduceLROnPlateau(whole, patience=0), whole, 8, figures)
+    first = optim.ReduceLROnPlateau(two_groups(), patience=0)
+    for figure in figures[:4]:
+        first.step(figure)
+    schedule = optim.ReduceLROnPlateau(resumed, patience=0)
+    schedule.load_state(first.state())
+    np.testing.assert_array_equal(rates_of(schedule, resumed, 4, figures[4:]), expected[4:])
+
+
 def test_cosine_lr_is_torchs_and_ends_at_zero():
     sgd = two_groups()
     rates = rates_of(optim.CosineLR(sgd, total=8), sgd, 10)
