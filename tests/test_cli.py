@@ -306,6 +306,12 @@ def test_a_gpu_that_is_not_there_is_said_in_a_sentence(finished, colours, comman
     assert files("runs") == {"colours"}
 
 
+def test_a_precision_of_the_gpu_is_refused_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "precision: device cpu has only its own" in fails(capsys, "train", "--precision", "tf32")
+    assert not list(tmp_path.iterdir())
+
+
 # ---- evaluate and predict
 
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..backend import PRECISIONS
 from . import config, telling
 from .augmentation import add_augmentation, augmented
 from .common import UserError, add_device, add_json, add_model, amount, count, fetched, print_json, sentences
@@ -77,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--tensorboard", action="store_true", help="write event files into the run's folder, too")
     add_device(run)
+    run.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of products, with --device gpu: docs/gpu.md (default: %(default)s)",
+    )
     add_json(run)
 
 
@@ -90,14 +97,15 @@ def run(args: argparse.Namespace) -> int:
         recipe = chosen_recipe(args)
         if args.tensorboard and find_spec("tensorboardX") is None:
             raise UserError("--tensorboard: tensorboardX is not installed (pip install 'alexnet-np[tensorboard]')")
-        backend.get(args.device)  # before the slow part
+        backend.get(args.device, precision=args.precision)  # before the slow part
         settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
         checkpoint = None
         if args.resume and (args.resume / runs.CHECKPOINTS).is_dir():
             checkpoint, damages = checkpoints.newest_whole(args.resume / runs.CHECKPOINTS)
             for damage in damages:
                 say(f"Warning: {damage}; the one before it is taken")
-        net = settings.build(recipe.seed, init="zeros" if checkpoint else None).to(args.device)
+        net = settings.build(recipe.seed, init="zeros" if checkpoint else None)
+        net.to(args.device, precision=args.precision)
         if args.weights and not checkpoint:
             _begin_with(say, net, Path(args.weights))
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
