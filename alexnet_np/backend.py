@@ -38,7 +38,8 @@ class Backend:
         return f"Backend({self.device!r})"
 
     def __reduce__(self) -> Any:
-        return get, (self.device, self.algorithm, self.precision)  # copies and pickles of layers share the one backend of a device
+        # Copies and pickles of layers share the one backend of a device.
+        return get, (self.device, self.algorithm, self.precision)
 
     @cached_property
     def xp(self) -> ModuleType:
