@@ -112,14 +112,20 @@ def flip(image: np.ndarray) -> np.ndarray:
 
 
 def oddities(content: bytes) -> list[str]:
-    """What ``decode`` had to change in a picture that it can read: "grey", "CMYK", "16 bits", ..."""
+    """What ``decode`` had to change or pass over in a picture that it can read: "grey", "CMYK", "16 bits", ..."""
     with Image.open(BytesIO(content)) as image:
         found = {
             "grey": image.mode in ("1", "L", "LA"),
             "CMYK": image.mode == "CMYK",
             "16 bits": image.mode.startswith("I"),
             "transparent": image.has_transparency_data,
-            "animated": getattr(image, "n_frames", 1) > 1,
-            "turned by EXIF": image.getexif().get(ORIENTATION, 1) != 1,
         }
+        try:
+            found["animated"] = getattr(image, "n_frames", 1) > 1
+        except Exception:  # see decode, which reads the first frame only
+            found["damaged after the first frame"] = True
+        try:
+            found["turned by EXIF"] = image.getexif().get(ORIENTATION, 1) != 1
+        except Exception:  # see _upright
+            found["damaged EXIF data"] = True
     return [name for name, is_so in found.items() if is_so]

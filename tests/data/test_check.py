@@ -105,6 +105,22 @@ def test_conversions_are_counted_and_nothing_wrong(folder):
     assert report.converted == dict.fromkeys(kinds, 1)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's remarks about the damage
+def test_damage_that_does_no_harm_to_the_pixels_is_counted(folder):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    image.save(folder / "train/red/a.png", exif=b"Exif\0\0no TIFF header")
+    tiff = folder / "train/red/b.tif"
+    image.save(tiff)
+    whole = bytearray(tiff.read_bytes())
+    start = int.from_bytes(whole[4:8], "little")
+    following = start + 2 + 12 * int.from_bytes(whole[start : start + 2], "little")
+    whole[following : following + 4] = (len(whole) - 1).to_bytes(4, "little")  # a second frame, of one byte
+    tiff.write_bytes(whole)
+    report = check(folder)
+    assert report.ok
+    assert report.converted == {"damaged EXIF data": 1, "damaged after the first frame": 1}
+
+
 def test_files_that_are_no_pictures_by_their_names_are_counted(folder):
     for name in (
         "train/red/a.heic",
