@@ -214,6 +214,8 @@ def _samples(path: Path) -> Iterator[Sample]:
             key, picture, label = stem, None, None
         suffix = Path(file).suffix.lower()
         if suffix in SUFFIXES:
+            if picture is not None:
+                raise DataError(f"{path}: sample {key}: expected one picture, got {picture.name} and {member.name}")
             picture = member
         elif suffix == LABEL:
             label = content(member)

@@ -103,6 +103,10 @@ def test_other_files_of_a_sample_are_passed_over_and_names_end_at_the_first_dot(
         ([("1.cls", b"1")], "sample 1: expected .* got no picture"),
         ([("1.png", png(1)), ("1.cls", b"fox")], r"1\.cls: expected a number, got b'fox'"),
         ([("1.png", png(1)), ("1.cls", b"-1")], "labels: expected 0 to"),
+        (
+            [("1.jpg", png(1)), ("1.seg.png", png(2)), ("1.cls", b"0")],
+            r"s\.tar: sample 1: expected one picture, got 1\.jpg and 1\.seg\.png",
+        ),
         ([], "expected samples, .* found none"),
     ],
 )
