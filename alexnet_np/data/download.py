@@ -12,6 +12,7 @@ from time import sleep
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from ..files import written_whole
 from .dataset import DataError
 
 ROOT = Path("data")
@@ -150,7 +151,11 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in tar:
                 content = tar.extractfile(member) if member.isfile() else None
                 if content is not None:
-                    with content, (unfinished / Path(member.name).name).open("wb") as file:
+                    with (
+                        content,
+                        written_whole(unfinished / Path(member.name).name) as whole,  # on the disk before the folder is
+                        whole.open("wb") as file,
+                    ):
                         shutil.copyfileobj(content, file)
         os.replace(unfinished, folder)
     except (tarfile.TarError, EOFError) as error:

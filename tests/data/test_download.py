@@ -1,6 +1,7 @@
 """Data sets fetched over HTTP, from a server that does what servers and networks do."""
 
 import hashlib
+import os
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -188,6 +189,19 @@ def test_an_archive_that_cannot_be_unpacked_leaves_no_folder(tmp_path):
     with pytest.raises(DataError, match="cannot be unpacked"):
         download.unpack(tmp_path / "c.tar.gz", tmp_path / "cifar10")
     assert [path.name for path in tmp_path.iterdir()] == ["c.tar.gz"]
+
+
+def test_unpacked_files_are_on_the_disk_before_the_folder_appears(tmp_path, monkeypatch):
+    synced, folder = set(), tmp_path / "cifar10"
+
+    def fsync(descriptor):
+        assert not folder.exists()
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "c.tar.gz").write_bytes(archive({"cifar/a": CONTENT, "cifar/b": b"b"}))
+    download.unpack(tmp_path / "c.tar.gz", folder)
+    assert {path.name for path in folder.iterdir() if path.stat().st_ino in synced} == {"a", "b"}
 
 
 def test_files_are_fetched_one_by_one(server, tmp_path, monkeypatch):
