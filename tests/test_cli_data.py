@@ -1,6 +1,7 @@
 """The commands for data, as a person uses them: check-data, augment, and what train and evaluate have of them."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,10 @@ class TestAugment:
         assert "hue: expected 0 to 0.5" in fails(capsys, *sheet, "--hue", "0.7")
         assert "--picture: expected 0 to 11, got 12" in fails(capsys, *sheet, "--picture", "12")
         assert not list(folder.parent.glob("sheet*"))
+
+    def test_without_matplotlib_there_is_advice(self, folder, capsys, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        assert "pip install 'alexnet-np[demo]'" in fails(capsys, "augment", "--preview", "s.png", "--data", "colours")
 
 
 class TestTrain:

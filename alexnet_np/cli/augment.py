@@ -38,18 +38,19 @@ def run(args: argparse.Namespace) -> int:
         loaded = data.load(args.data)
         preparation = augmented(args, loaded, args.size)
         if args.preview is not None:
-            try:
-                from ..data.contact_sheet import contact_sheet
-            except ImportError as error:
-                raise UserError(
-                    f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}"
-                ) from error
             if args.picture >= len(loaded.train):
                 raise UserError(f"--picture: expected 0 to {len(loaded.train) - 1}, got {args.picture}")
             picture = loaded.train.image(args.picture)
             label = loaded.train.classes[loaded.train.labels[args.picture]]
             title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
-            contact_sheet(args.preview, picture, preparation, title, args.seed)
+            try:
+                from ..data.contact_sheet import contact_sheet
+
+                contact_sheet(args.preview, picture, preparation, title, args.seed)
+            except ImportError as error:
+                raise UserError(
+                    f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}"
+                ) from error
             print(args.preview)
         if args.write_mean_image is not None:
             side = preparation.resize
