@@ -111,6 +111,12 @@ def test_python_2_wrote_ordered_dicts_as_lists_of_pairs(path):
     np.testing.assert_array_equal(read(path)["a"], NUMBERS.reshape(2, 3))
 
 
+@formats
+def test_the_stride_of_an_axis_of_one_number_does_not_matter(path, format):
+    write(path, format, {"a": tensor((1, 3), (2**62, 2), 1)})
+    np.testing.assert_array_equal(read(path)["a"], [[1, 3, 5]])
+
+
 def test_the_name_of_the_file_says_nothing(tmp_path):
     for format in FORMATS:
         path = tmp_path / f"{format}.safetensors"
@@ -327,6 +333,21 @@ def test_hostile_zip_files_meet_a_sentence(path):
         write_zip(path, other or {"readme": b""})
         with pytest.raises(ValueError, match=message):
             read(path)
+
+
+@formats
+def test_pickles_that_are_too_long_are_not_read_to_their_end(path, format):
+    text = b"X" + (2 * 10**6).to_bytes(4, "little") + b"a" * (2 * 10**6)
+    write(path, format, pickled({"a": good}, () if format == "zip" else (None,)).replace(b"}", text + b"}", 1))
+    with pytest.raises(ValueError, match="more than 1,000,000 bytes" if format == "zip" else "expected 2000000 bytes"):
+        read(path)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_zip_files_of_too_many_members_meet_a_sentence(path):
+    write_zip(path, {f"net/{k:05}": b"" for k in range(5_000)})
+    with pytest.raises(ValueError, match="directory has more than 200,000 bytes"):
+        read(path)
 
 
 @pytest.mark.usefixtures("little_memory")

@@ -2,8 +2,10 @@
 
 A .pth file is a pickle, and a pickle is a program for a small stack machine, which may call any function there
 is. So nothing here unpickles: the few instructions that describe a dict of tensors are read one by one, and the
-first other one, or the first other function, is refused. What a file says of sizes is checked before memory is taken:
-reading takes no more than the file's own size (three times that for bfloat16) and a few megabytes.
+first other one, or the first other function, is refused. What a file says of sizes is checked before memory is
+taken, and the pickle and a zip file's directory have to be small: reading takes no more than the file's own size
+(three times that for bfloat16) and some tens of megabytes. A zip file's checksums are checked while it is read; a
+stream has none.
 
     zip, since PyTorch 1.6      NAME/data.pkl, the pickle; NAME/data/KEY, the numbers; NAME/byteorder
     one stream, before          magic number, protocol, system, the pickle, the keys; for each key a count, the numbers
@@ -40,6 +42,8 @@ FUNCTIONS = {DICT, PARAMETER, *TENSORS}
 
 Order = Literal["little", "big"]
 
+MAX_PICKLE = 1_000_000  # bytes; AlexNet's has about 1,500
+MAX_DIRECTORY = 200_000  # bytes of a zip file's; an entry takes 46 and its name: at most 4,300
 MAX_OPCODES = 100_000  # AlexNet's 16 tensors take about 600
 MAX_NAME = 200
 MAX_DIMENSIONS = 8
@@ -97,6 +101,8 @@ def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ValueError(f"expected one data.pkl in the zip file, got {len(pickles)}")
+        if archive.getinfo(pickles[0]).file_size > MAX_PICKLE:
+            raise ValueError(f"its pickle has more than {MAX_PICKLE:,} bytes")
         root, names = pickles[0].removesuffix("data.pkl"), archive.namelist()
         tensors = _tensors(_unpickle(io.BytesIO(member(archive, pickles[0], size))))
         order = _order(member(archive, f"{root}byteorder", size) if f"{root}byteorder" in names else b"little")
@@ -140,11 +146,25 @@ def _order(record: bytes) -> Order:
 
 
 def members(file: BinaryIO) -> zipfile.ZipFile:
-    """The zip file. ValueError where its directory cannot be read."""
+    """The zip file. ValueError where its directory cannot be read, or is too large."""
     try:
-        return zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(_Sparing(file))
     except (zipfile.BadZipFile, NotImplementedError, OverflowError) as error:
         raise ValueError(f"the zip file is damaged ({error})") from error
+    archive.fp = file
+    return archive
+
+
+class _Sparing:
+    """The file while zipfile reads its directory, which it does at once and whatever its size."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > MAX_DIRECTORY:
+            raise ValueError(f"the zip file's directory has more than {MAX_DIRECTORY:,} bytes")
+        return self.file.read(size)
 
 
 def member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
@@ -209,7 +229,9 @@ def _array(name: str, tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
         reach += (length - 1) * stride
     if tensor.offset + reach >= numbers.size:
         raise ValueError(f"{name}: shape {tensor.shape} reaches beyond its storage of {numbers.size} numbers")
-    strides = [stride * numbers.itemsize for stride in tensor.strides]
+    # No step is taken along an axis of one number, and its stride may be too large for one.
+    steps = [stride if length > 1 else 0 for stride, length in zip(tensor.strides, tensor.shape, strict=True)]
+    strides = [step * numbers.itemsize for step in steps]
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, strides, writeable=False)
 
 
@@ -236,19 +258,22 @@ OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcod
 def _unpickle(file: BinaryIO) -> Any:
     """The value of one pickle of protocol 2: numbers, strings, tuples, lists, dicts, and the placeholders above."""
     machine = _Machine()
+    start = file.tell()
+    pickle = io.BytesIO(file.read(MAX_PICKLE))
     for _ in range(MAX_OPCODES):
-        code = file.read(1)
+        code = pickle.read(1)
         opcode = OPCODES.get(code)
         if opcode is None:
-            what = f"the instruction {code!r}" if code else "its end"
+            what = f"the instruction {code!r}" if code else f"its end, or {MAX_PICKLE:,} bytes,"
             raise ValueError(f"its pickle has {what} where a dict of tensors was expected")
         if opcode.name == "STOP":
+            file.seek(start + pickle.tell())
             return machine.pop()
         argument: Any = None
         if opcode.name == "GLOBAL":  # module and name, a line each
-            argument = b".".join(file.readline(MAX_NAME).rstrip(b"\n") for _ in range(2)).decode("latin-1")
+            argument = b".".join(pickle.readline(MAX_NAME).rstrip(b"\n") for _ in range(2)).decode("latin-1")
         elif opcode.arg:
-            argument = opcode.arg.reader(file)  # ValueError where the file ends before
+            argument = opcode.arg.reader(pickle)  # ValueError where the file ends before
         machine.step(opcode.name, argument)
     raise ValueError(f"its pickle has more than {MAX_OPCODES:,} instructions")
 
