@@ -82,15 +82,17 @@ def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     write(path, checkpoint)
     # Later steps than this one are of a run that was taken up again before them, for they were damaged.
     kept = [old for old in in_ring(folder) if old <= path][-KEPT:]
-    for old in folder.iterdir():
+    for old in in_ring(folder):
         if old not in kept:
-            _remove(old)
+            old.unlink()
+    for unfinished in folder.glob("*.safetensors.part"):
+        shutil.rmtree(unfinished)
     return path
 
 
 def in_ring(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the oldest first."""
-    return sorted(folder.glob("*.safetensors"))
+    """The checkpoints of a folder, the oldest first; other files, of a user say, are none."""
+    return sorted(path for path in folder.glob("*.safetensors") if path.stem.isdecimal())
 
 
 def newest_whole(folder: Path) -> tuple[Checkpoint, list[str]]:
@@ -109,18 +111,17 @@ def newest_whole(folder: Path) -> tuple[Checkpoint, list[str]]:
     raise FileNotFoundError(f"there is no checkpoint in {folder}")
 
 
+def remove_after(folder: Path, step: int) -> None:
+    """Remove the damaged checkpoints that a resume from this step skipped: they would crowd out whole ones."""
+    for path in in_ring(folder):
+        if int(path.stem) > step:
+            path.unlink()
+
+
 def remove_ring(folder: Path) -> None:
     """Remove the checkpoints of a run that is finished."""
     if folder.is_dir():
         shutil.rmtree(folder)
-
-
-def _remove(path: Path) -> None:
-    """A file, or the folder of one that was never finished."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _digest(state: str, tensors: dict[str, np.ndarray]) -> str:

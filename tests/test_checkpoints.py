@@ -197,6 +197,14 @@ def test_the_one_before_a_damaged_one_is_taken_and_the_damaged_one_goes(tmp_path
         checkpoints.newest_whole(tmp_path)
 
 
+def test_files_of_a_user_are_no_checkpoints_and_stay(tmp_path):
+    (tmp_path / "mine.safetensors").write_text("mine")
+    for step in (10, 20, 30):
+        checkpoints.save_in_ring(tmp_path, step, small_checkpoint(step))
+    assert names(tmp_path) == ["00000020.safetensors", "00000030.safetensors", "mine.safetensors"]
+    assert checkpoints.newest_whole(tmp_path)[1] == []
+
+
 def test_a_folder_without_checkpoints_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no checkpoint in"):
         checkpoints.newest_whole(tmp_path)
@@ -263,6 +271,17 @@ def test_resume_takes_the_one_before_a_damaged_checkpoint(whole, stopped, capsys
     assert "resumed after 1 epoch and 3 of 3 steps" in out
 
 
+def test_a_damaged_checkpoint_that_was_skipped_is_removed(stopped, monkeypatch):
+    damage(stopped / "checkpoints" / "00000007.safetensors", "cut")
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_in_ring", stop)
+    assert main(["train", "--resume", "run"]) == 130
+    assert names(stopped / "checkpoints") == ["00000006.safetensors"]
+
+
 def test_without_a_whole_checkpoint_there_is_a_sentence_and_nothing_is_lost(stopped, capsys):
     for path in (stopped / "checkpoints").iterdir():
         damage(path, "cut")
@@ -275,6 +294,12 @@ def test_without_a_whole_checkpoint_there_is_a_sentence_and_nothing_is_lost(stop
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole, stopped):
     checkpoints.remove_ring(stopped / "checkpoints")
+    assert_resumed(whole)
+
+
+def test_a_run_that_was_killed_during_its_first_checkpoint_begins_anew(whole, stopped):
+    checkpoints.remove_ring(stopped / "checkpoints")
+    (stopped / "checkpoints" / "00000001.safetensors.part").mkdir(parents=True)
     assert_resumed(whole)
 
 

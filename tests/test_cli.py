@@ -231,6 +231,11 @@ def test_resume_takes_no_other_settings_and_no_finished_run(finished, capsys):
     assert "no folder of a training run" in fails(capsys, "train", "--resume", "nowhere")
 
 
+@pytest.mark.parametrize("setting", [["--freeze", "features"], ["--size", "70"]])
+def test_resume_takes_no_setting_that_the_run_left_open(finished, capsys, setting):
+    assert f"leave out {setting[0]}" in fails(capsys, "train", "--resume", finished, *setting)
+
+
 def test_nan_stops_the_run_with_the_layer_and_leaves_nothing(colours, monkeypatch, capsys):
     def broken(*args, **kwargs):
         net = small_network(*args, **kwargs)

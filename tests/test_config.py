@@ -12,6 +12,12 @@ from alexnet_np.cli import config, main
 from alexnet_np.cli.common import amount, count
 
 
+def test_the_command_that_repeats_a_run_has_its_path_quoted(tmp_path):
+    path = tmp_path / "a run.toml"
+    config.write(path, argparse.ArgumentParser(), {})
+    assert path.read_text().splitlines()[0].endswith(f"--config '{path}'")
+
+
 @pytest.fixture(scope="module")
 def parser():
     parser = argparse.ArgumentParser()

@@ -11,6 +11,7 @@ of settings: a new flag is a key at once.
 import argparse
 import difflib
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def read(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 def write(path: Path, parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> None:
     """Every setting that has a value, in the groups of the command's help. The file appears whole or not at all."""
-    lines = [f"# Repeat this run: alexnet-np train --config {path}"]
+    lines = [f"# Repeat this run: alexnet-np train --config {shlex.quote(str(path))}"]
     actions = _actions(parser)
     for group in parser._action_groups:
         keys = [action.dest for action in group._group_actions if action.dest in actions]
@@ -60,9 +61,10 @@ def write(path: Path, parser: argparse.ArgumentParser, values: Mapping[str, Any]
         unfinished.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def in_group(parser: argparse.ArgumentParser, title: str) -> set[str]:
-    """The settings in a group of the command's help."""
-    return {a.dest for group in parser._action_groups if group.title == title for a in group._group_actions}
+def outside_group(parser: argparse.ArgumentParser, title: str) -> list[str]:
+    """The settings that are not in this group of the command's help."""
+    inside = {a.dest for group in parser._action_groups if group.title == title for a in group._group_actions}
+    return [name for name in _actions(parser) if name not in inside]
 
 
 def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         backend.get(args.device, precision=args.precision)  # before the slow part
         settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
         checkpoint = None
-        if args.resume and (args.resume / runs.CHECKPOINTS).is_dir():
+        if args.resume and checkpoints.in_ring(args.resume / runs.CHECKPOINTS):
             checkpoint, damages = checkpoints.newest_whole(args.resume / runs.CHECKPOINTS)
             for damage in damages:
                 say(f"Warning: {damage}; the one before it is taken")
@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
             trainer.resume(checkpoint)
+            checkpoints.remove_after(args.resume / runs.CHECKPOINTS, trainer.steps_done)
         folder = args.resume or runs.create_folder(args.out, data.name)
 
     try:
@@ -193,8 +194,8 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
 
     settings = runs.Settings.read(args.resume)
     own = config.read(args.resume / runs.CONFIG, args.parser)
-    may_change = config.in_group(args.parser, "run")
-    others = [name for name, value in own.items() if getattr(args, name) != value and name not in may_change]
+    fixed = config.outside_group(args.parser, "run")
+    others = [name for name in fixed if getattr(args, name) != own.get(name)]  # None is not in the file
     if others := others + ["out"] * (args.out is not None):
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
         raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
