@@ -85,7 +85,7 @@ def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     for old in in_ring(folder):
         if old not in kept:
             old.unlink()
-    for unfinished in folder.glob("*.safetensors.part"):
+    for unfinished in folder.glob("[0-9]*.safetensors.part"):
         shutil.rmtree(unfinished)
     return path
 
