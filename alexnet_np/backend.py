@@ -61,9 +61,9 @@ class Backend:
 
     def asarray(self, array: Any, dtype: Any = None) -> Any:
         """The array on this device, C-contiguous; copied only where device, dtype or order differ."""
-        if self.device != "gpu":
-            array = to_numpy(array)
-        return self.xp.ascontiguousarray(array, dtype=dtype)
+        if self.device == "gpu":  # CuPy's ascontiguousarray takes no arrays of NumPy
+            return self.xp.asarray(array, dtype, order="C")
+        return np.ascontiguousarray(to_numpy(array), dtype=dtype)
 
     def generator(self, rng: Any) -> Any:
         """``rng`` itself where it draws this device's arrays, else a new generator seeded from it."""

@@ -187,10 +187,16 @@ class Step:
 
     def _fixed(self) -> "_Fixed":
         net, sgd = self.net, self.sgd
+        dropouts = [layer for _, layer in net.walk() if isinstance(layer, Dropout)]
         return _Fixed(
-            (net.backend, *(p.data for p in net.parameters()), *sgd.velocities.values()),
             (
-                *(layer.p for _, layer in net.walk() if isinstance(layer, Dropout)),
+                net.backend,
+                *(p.data for p in net.parameters()),
+                *sgd.velocities.values(),
+                *(layer.rng for layer in dropouts),
+            ),
+            (
+                *(layer.p for layer in dropouts),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )

@@ -152,6 +152,12 @@ class Stream(nullcontext):
 
 
 def _contiguous(array, dtype=None):
+    if not isinstance(array, ndarray):
+        raise TypeError("Argument 'a' has incorrect type (expected cupy._core.core._ndarray_base, got numpy.ndarray)")
+    return _asarray(array, dtype)
+
+
+def _asarray(array, dtype=None, order="C"):
     if isinstance(array, ndarray) and array.flags.c_contiguous and (dtype is None or array.dtype == dtype):
         return array
     return _do(np.array, array, dtype=dtype, order="C")
@@ -164,7 +170,7 @@ def _cupy():
         setattr(module, function.__name__, partial(_do, function))
     module.empty = lambda shape, dtype: np.full(shape, 99, dtype).view(ndarray)
     module.empty_like = lambda array: module.empty(array.shape, array.dtype)
-    module.ascontiguousarray = _contiguous
+    module.asarray, module.ascontiguousarray = _asarray, _contiguous
     module.ndarray = ndarray
     module.pretended = True
     module.random = SimpleNamespace(Generator=Generator, default_rng=Generator)

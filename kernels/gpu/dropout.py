@@ -38,6 +38,8 @@ class PhiloxGenerator:
 
 def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
     """See the reference book, whose text it is for any other generator than a PhiloxGenerator."""
+    if not x.size:
+        return x, ("nothing",)
     if not isinstance(rng, PhiloxGenerator) or not has_kernel(x):
         y, saved = reference.dropout_forward(x, p, rng, inverted)
         return y, ("reference", saved)
@@ -49,6 +51,8 @@ def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[
 
 def dropout_backward(dy: Any, saved: Any) -> Any:
     """See the reference book."""
+    if saved[0] == "nothing":
+        return dy
     if saved[0] == "reference":
         return reference.dropout_backward(dy, saved[1])
     return _drop(contiguous(dy), *saved[1:])

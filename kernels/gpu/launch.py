@@ -168,7 +168,7 @@ def _argument(kernel: str, parameter: Parameter, value: Any, dtype: str, xp: Any
     if not parameter.is_array:
         return np.dtype(types[parameter.type]).type(value) if parameter.type in types else value  # a struct, as it is
     if value is None:
-        return None
+        return np.uint64(0)
     where = f"{kernel}: {parameter.name}"
     if not isinstance(value, xp.ndarray):
         raise TypeError(f"{where}: expected an array of {xp.__name__}, got {type(value).__name__}")

@@ -82,8 +82,6 @@ class Host:
     @staticmethod
     def value(argument):
         """What a kernel receives: an address for an array, the bytes of anything else."""
-        if argument is None:
-            return np.zeros(1, np.uint64)
         if isinstance(argument, np.ndarray) and argument.dtype.names is None:
             return np.array([argument.ctypes.data], np.uint64)
         return np.atleast_1d(argument)
