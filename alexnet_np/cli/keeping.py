@@ -69,7 +69,8 @@ class Keeper:
                 weights.save(trainer.net, self.folder / runs.BEST)
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
         if self.artist and due and not self.artist.busy:
-            self.artist.draw(self._figures(result))
+            with self._going_on(""):
+                self.artist.draw(self._figures(result))
             self.drawn = monotonic()
 
     def checkpoint(self) -> None:
