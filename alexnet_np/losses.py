@@ -22,12 +22,17 @@ def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0
 
 def top_k_correct(logits: Any, labels: Any, k: int) -> np.ndarray:
     """Whether the label is among the k largest logits: (N, K), (N,) -> (N,) booleans."""
-    _, labels = _checked("top_k_correct", logits, labels)
-    logits, labels = backend.to_numpy(logits), backend.to_numpy(labels)
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    device, labels = _checked("top_k_correct", logits, labels)
+    return backend.to_numpy(among_largest(device.xp, logits, labels, k))
+
+
+def among_largest(xp: Any, logits: Any, labels: Any, k: int) -> Any:
+    """top_k_correct on the logits' device, without a look at the labels."""
+    at_label = xp.arange(logits.shape[1]) == labels[:, None]
+    own = xp.where(at_label, logits, -np.inf).max(axis=1, keepdims=True)
     # Equal logits do not count for the label: a network that says the same of all classes knows nothing.
     rivals = (logits >= own).sum(axis=1) - 1
-    return (rivals < k) & np.isfinite(own[:, 0])
+    return (rivals < k) & xp.isfinite(own[:, 0])
 
 
 def _checked(where: str, logits: Any, labels: Any) -> tuple[backend.Backend, Any]:

@@ -122,7 +122,7 @@ class Step:
             part_loss, saved = kernels.softmax_cross_entropy_forward(logits, labels[part], self.label_smoothing)
             net.backward(kernels.softmax_cross_entropy_backward(share, saved), accumulate=part.start > 0)
             loss += share * part_loss
-            correct += _correct(net.backend.xp, logits, labels[part])
+            correct += losses.among_largest(net.backend.xp, logits, labels[part], 1).sum()
         # The gradients of biases tell of all others: they are the sums of all dy of their layers.
         health = loss + sum(p.grad.sum() for p in net.parameters() if p.data.ndim == 1)
         return loss, correct, health
@@ -242,14 +242,6 @@ def _rates_of(sgd: SGD, rates: list[Any]) -> Iterator[None]:
     finally:
         for group, number in zip(sgd.groups, numbers, strict=True):
             group.lr = number
-
-
-def _correct(xp: Any, logits: Any, labels: Any) -> Any:
-    """How many labels have the largest logit of their row, and have it alone: see losses.top_k_correct."""
-    at_label = xp.arange(logits.shape[1]) == labels[:, None]
-    own = xp.where(at_label, logits, -np.inf).max(axis=1, keepdims=True)
-    rivals = (logits >= own).sum(axis=1) - 1
-    return ((rivals < 1) & xp.isfinite(own[:, 0])).sum()
 
 
 # ---- NaN and infinity

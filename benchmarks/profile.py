@@ -93,8 +93,8 @@ def _products(layer: Any, shape: tuple[int, ...]) -> tuple[str, float]:
     N, OH, OW, O = layer.output_shape(shape)
     S = layer.stride[0]
     r, C = -(-layer.kernel_size[0] // S), S * S * layer.in_channels
-    m = winograd.OUTPUT_SIDE[r]
-    return f"F({m}, {r})", N * -(-OH // m) * -(-OW // m) * (m + r - 1) ** 2 * C * O
+    m, T, TH, TW = winograd.tiling(OH, OW, r)
+    return f"F({m}, {r})", N * TH * TW * T**2 * C * O
 
 
 def _times(net: models.Network, parts: list[Part], N: int) -> dict[tuple[str, str], float]:

@@ -31,9 +31,9 @@ def conv2d_algorithm(x_shape: Any, w_shape: Any, stride: Any = 1, padding: Any =
         return "im2col"
     N, OH, OW, _ = _output_shape(x_shape, w_shape, stride, padding)
     side = -(-w_shape[0] // pair(stride)[0])
-    m = winograd.OUTPUT_SIDE[side]
-    tiles = N * -(-OH // m) * -(-OW // m)
-    fewer = tiles * (m + side - 1) ** 2 < N * OH * OW * side**2
+    _, T, TH, TW = winograd.tiling(OH, OW, side)
+    tiles = N * TH * TW
+    fewer = tiles * T**2 < N * OH * OW * side**2
     return "winograd" if fewer and tiles >= FEWEST_TILES else "im2col"
 
 

@@ -79,6 +79,12 @@ _a3_back, _a5_back = sandwich(_transpose(_A3)), sandwich(_transpose(_A5))
 _g3_back, _g5_back = sandwich(_transpose(_G3)), sandwich(_transpose(_G5))
 
 
+def tiling(OH: int, OW: int, r: int) -> tuple[int, int, int, int]:
+    """m, T, and how many tiles lie down and across an image of OH x OW outputs."""
+    m = OUTPUT_SIDE[r]
+    return m, m + r - 1, -(-OH // m), -(-OW // m)
+
+
 class Plan(NamedTuple):
     """The geometry of one convolution of stride 1, in whole tiles.
 
@@ -117,9 +123,7 @@ def plan(x_shape: tuple[int, ...], w_shape: tuple[int, ...], top: int, left: int
     """For x (N, H, W, C/S/S) and w (r, r, C, O)."""
     N, H, W, _ = x_shape
     r, _, C, O = w_shape
-    m = OUTPUT_SIDE[r]
-    T = m + r - 1
-    TH, TW = -(-OH // m), -(-OW // m)
+    m, T, TH, TW = tiling(OH, OW, r)
     u_bytes, tile_bytes = 4 * T * T * C * O, 4 * T * T * (C + O)
     block_bytes = SMALL_BLOCK if u_bytes < SMALL_U else BLOCK_OF_U * u_bytes
     block = max(1, round(block_bytes / tile_bytes / ROWS)) * ROWS
