@@ -7,7 +7,7 @@
     runs/digits/classes.csv               the last test: the accuracy of each class
     runs/digits/skipped.csv               pictures that could not be read, if there are any
     runs/digits/checkpoints/              only while the run is not finished: to resume it
-    runs/digits/best.safetensors          the weights of the best epoch so far
+    runs/digits/best-epoch-7.safetensors  the weights of the best epoch so far
     runs/digits/weights.safetensors       when it is finished: torchvision's names and layouts
     runs/digits/figure.png
     runs/digits/events/                   with --tensorboard
@@ -19,6 +19,7 @@ import csv
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,8 @@ from .training import Epoch
 RUNS = Path("runs")
 CONFIG, SETTINGS = "config.toml", "run.json"
 HISTORY, CONFUSION, CLASSES, SKIPPED = "history.csv", "confusion.csv", "classes.csv", "skipped.csv"
-CHECKPOINTS, BEST, WEIGHTS = "checkpoints", "best.safetensors", "weights.safetensors"
+CHECKPOINTS, WEIGHTS = "checkpoints", "weights.safetensors"
+BEST = re.compile(r"best-epoch-(\d+)\.safetensors")
 FIGURE, CONFUSION_FIGURE, EVENTS = "figure.png", "confusion.png", "events"
 
 
@@ -125,13 +127,34 @@ def create_folder(folder: Path | None, name: str) -> Path:
 
 def discard_folder(folder: Path) -> None:
     """Remove the folder of a run that has come to nothing; one with a checkpoint or weights stays."""
-    if any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS, BEST)):
+    if _best_files(folder) or any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS)):
         return
     for name in (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, FIGURE, CONFUSION_FIGURE):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / EVENTS, ignore_errors=True)
     with suppress(OSError):  # what is still there is not the run's
         folder.rmdir()
+
+
+def best_path(folder: Path, epoch: int) -> Path:
+    return folder / f"best-epoch-{epoch}.safetensors"
+
+
+def best_kept(folder: Path, history: Iterable[Epoch]) -> Epoch | None:
+    """The best epoch of the history whose weights the folder has. Weights of others are removed.
+
+    Those are of epochs that were best before it, or that a run has not come to again since it was resumed.
+    """
+    kept = _best_files(folder)
+    best = max((line for line in history if line.epoch in kept), key=lambda line: line.rank, default=None)
+    for epoch, path in kept.items():
+        if best is None or epoch != best.epoch:
+            path.unlink()
+    return best
+
+
+def _best_files(folder: Path) -> dict[int, Path]:
+    return {int(match[1]): path for path in folder.glob("*") if (match := BEST.fullmatch(path.name))}
 
 
 def write_history(folder: Path, history: Sequence[Epoch]) -> None:

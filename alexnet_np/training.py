@@ -75,6 +75,11 @@ class Epoch:
     waiting: float
     seconds: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What makes one epoch better than another: a higher test accuracy, among equals a lower loss."""
+        return self.test_accuracy, -self.test_loss
+
 
 class Trainer:
     """A network in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one."""
@@ -109,8 +114,8 @@ class Trainer:
 
     @property
     def best(self) -> Epoch | None:
-        """The epoch of the highest test accuracy, among equals that of the lowest loss; None before the first."""
-        return max(self.history, key=lambda row: (row.test_accuracy, -row.test_loss), default=None)
+        """The epoch of the highest rank, the first of them among equals; None before the first."""
+        return max(self.history, key=lambda row: row.rank, default=None)
 
     @property
     def stopped_early(self) -> bool:

@@ -22,7 +22,6 @@ from alexnet_np import backend, gradcheck, metrics, models, runs, step, training
 from alexnet_np.cli import main
 
 FILES = {
-    "best.safetensors",
     "classes.csv",
     "config.toml",
     "confusion.csv",
@@ -57,7 +56,8 @@ def finished(colours):
 
 
 def files(folder):
-    return {path.name for path in Path(folder).iterdir()}
+    """The names of what is in a folder, but for the best weights, in whose name is an epoch."""
+    return {path.name for path in Path(folder).iterdir() if not runs.BEST.fullmatch(path.name)}
 
 
 def read_history(run):
@@ -144,7 +144,6 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_bits(colours, 
         stop_after(patch, 4, number)
         assert train(colours, "--out", "stopped") == 130
     assert files("stopped") == {
-        "best.safetensors",
         "checkpoints",
         "classes.csv",
         "config.toml",
@@ -180,42 +179,114 @@ def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys
     monkeypatch.undo()
 
 
+def tested_with(monkeypatch, *accuracies):
+    """Tests find these, one after another."""
+    accuracies = iter(accuracies)
+    monkeypatch.setattr(
+        training.Trainer, "evaluate", lambda *_: metrics.Evaluation(3, 1.0, next(accuracies), 1.0, np.eye(3, dtype=int))
+    )
+
+
 def test_a_run_that_stops_early_delivers_its_best_epoch(colours, monkeypatch, capsys):
-    accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.9])  # the last is a test of what is delivered
-
-    def tested(trainer, batches):
-        accuracy = next(accuracies)
-        return metrics.Evaluation(3, 1.0, accuracy, 1.0, np.eye(3, dtype=int))
-
-    monkeypatch.setattr(training.Trainer, "evaluate", tested)
+    tested_with(monkeypatch, 0.3, 0.9, 0.5, 0.6, 0.9)  # the last is a test of what is delivered
     assert train(colours, "--epochs", "9", "--early-stopping", "2", "--ema", "0.9", "--out", "early") == 0
     out = capsys.readouterr().out
     assert "Stopped early: the weights of epoch 2 are the result" in out
     assert out.splitlines()[-1].endswith("test accuracy 90.0 %")
     assert len(read_history("early")) == 4
-    delivered, best = (Path("early", name).read_bytes() for name in ("weights.safetensors", "best.safetensors"))
+    delivered, best = (path.read_bytes() for path in (Path("early/weights.safetensors"), best_in("early")))
     assert delivered == best
 
 
-def test_where_the_best_epoch_cannot_be_written_the_last_is_delivered(colours, monkeypatch, capsys):
-    accuracies = iter([0.3, 0.9, 0.5, 0.6, 0.6])
+def best_is_written(monkeypatch, *epochs):
+    """Of other epochs than these, the best weights cannot be written."""
     save = weights.save
 
-    def save_once(net, path):
-        """The best of the first epoch is written, that of the second is not."""
-        if Path(path).name == "best.safetensors" and accuracies.__length_hint__() == 3:
+    def save_some(net, path):
+        if path.name.startswith("best") and epoch_in(path) not in epochs:
             raise OSError("disk full")
         save(net, path)
 
-    monkeypatch.setattr(weights, "save", save_once)
-    monkeypatch.setattr(
-        training.Trainer, "evaluate", lambda *_: metrics.Evaluation(3, 1.0, next(accuracies), 1.0, np.eye(3, dtype=int))
-    )
+    monkeypatch.setattr(weights, "save", save_some)
+
+
+def epoch_in(path):
+    return int(runs.BEST.fullmatch(path.name)[1])
+
+
+def best_in(folder):
+    """The one file of best weights, or none."""
+    return next(Path(folder).glob("best*"), None)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "written", "delivered"),
+    [
+        ([0.3, 0.9, 0.5, 0.6], [1, 2, 3, 4], 2),
+        ([0.3, 0.9, 0.2, 0.1], [1, 3, 4], 1),  # the best cannot be written: that of the first epoch stays what it is
+        ([0.3, 0.9, 0.5, 0.4], [1, 3, 4], 3),  # and gives way to a better one
+        ([0.3, 0.9, 0.5, 0.6], [1, 3], 4),  # the last needs no file
+        ([0.3, 0.9, 0.5, 0.4], [], 4),
+    ],
+)
+def test_after_an_early_stop_the_best_epoch_that_could_be_kept_is_delivered(
+    colours, monkeypatch, capsys, accuracies, written, delivered
+):
+    tested_with(monkeypatch, *accuracies, 0.7)  # the last is a test of what is delivered
+    best_is_written(monkeypatch, *written)
+    kept = {}
+    end_epoch = training.Trainer.end_epoch
+
+    def keep(trainer, result):
+        kept[trainer.epoch + 1] = weights.to_torch(trainer.net)["features.0.weight"].copy()
+        return end_epoch(trainer, result)
+
+    monkeypatch.setattr(training.Trainer, "end_epoch", keep)
     assert train(colours, "--epochs", "9", "--early-stopping", "2", "--out", "early") == 0
     out = capsys.readouterr().out
-    assert "Warning: disk full; the training goes on" in out
-    assert "the weights of epoch 4 are the result" in out
-    assert files("early") == FILES - {"best.safetensors"}
+    assert f"Stopped early: the weights of epoch {delivered} are the result" in out
+    assert ("those of epoch 2, the best, could not be kept" in out) == (delivered != 2)
+    assert ("Warning: disk full; the training goes on" in out) == (delivered != 2)
+    np.testing.assert_array_equal(load_file("early/weights.safetensors")["features.0.weight"], kept[delivered])
+    best = best_in("early")
+    assert (best is not None) == bool(written)
+    if best:
+        np.testing.assert_array_equal(load_file(best)["features.0.weight"], kept[epoch_in(best)])
+
+
+def test_a_damaged_file_of_the_best_epoch_is_told_of_and_the_last_delivered(colours, monkeypatch, capsys):
+    tested_with(monkeypatch, 0.9, 0.5, 0.6, 0.6)
+    load = weights.load
+
+    def load_damaged(net, path):
+        path.write_bytes(b"damaged")
+        load(net, path)
+
+    monkeypatch.setattr(weights, "load", load_damaged)
+    assert train(colours, "--epochs", "9", "--early-stopping", "2", "--out", "early") == 0
+    out = capsys.readouterr().out
+    assert "best-epoch-1.safetensors is not a file of weights" in out
+    assert "the weights of epoch 3 are the result; those of epoch 1, the best, could not be kept" in out
+
+
+def test_a_best_epoch_that_a_resumed_run_has_not_come_to_is_not_its_best(colours, monkeypatch, capsys):
+    """It was killed after its second epoch, the best one, and goes on from the first, on another device, say."""
+    with monkeypatch.context() as patch:
+        tested_with(patch, 0.3, 0.9)
+        stop_after(patch, 4)
+        assert train(colours, "--epochs", "9", "--early-stopping", "2", "--out", "early") == 130
+        shutil.copytree("early/checkpoints", "kept")
+        stop_after(patch, 3)
+        assert main(["train", "--resume", "early"]) == 130
+    shutil.rmtree("early/checkpoints")
+    shutil.move("kept", "early/checkpoints")
+    assert epoch_in(best_in("early")) == 2
+    tested_with(monkeypatch, 0.2, 0.1, 0.25)
+    best_is_written(monkeypatch, 3)
+    assert main(["train", "--resume", "early"]) == 0
+    out = capsys.readouterr().out
+    assert "the weights of epoch 3 are the result; those of epoch 1, the best, could not be kept" in out
+    assert epoch_in(best_in("early")) == 3
 
 
 def test_tensorboard_writes_events_and_says_what_it_needs(colours, monkeypatch, capsys):

@@ -38,6 +38,7 @@ class Keeper:
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.figure_seconds = 60 * figure_minutes
         self.result: Evaluation | None = None
+        self.best = runs.best_kept(folder, trainer.history)
         self.skipped: dict[str, str] = {}
         self.saved = self.drawn = monotonic()
         self.artist = Artist() if find_spec("matplotlib") else None
@@ -63,10 +64,10 @@ class Keeper:
         with self._going_on():
             runs.write_history(self.folder, trainer.history)
             runs.write_evaluation(self.folder, trainer.test.dataset.classes, result)
-        if trainer.best is line:
+        if self.best is None or line.rank > self.best.rank:
             with self._going_on(), trainer.delivered():
-                (self.folder / runs.BEST).unlink(missing_ok=True)  # should the new one fail, the old is not the best
-                weights.save(trainer.net, self.folder / runs.BEST)
+                weights.save(trainer.net, runs.best_path(self.folder, line.epoch))
+                self.best = runs.best_kept(self.folder, trainer.history)
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
         if self.artist and due and not self.artist.busy:
             with self._going_on(""):
@@ -87,12 +88,17 @@ class Keeper:
     def finish(self) -> Epoch:
         """After the last epoch: the result, and the line of the epoch whose weights it is.
 
-        OSError where the weights cannot be written; the checkpoints stay then.
+        After an early stop that is the best epoch whose weights could be kept. OSError where the weights cannot be
+        written; the checkpoints stay then.
         """
         trainer, folder, outcome = self.trainer, self.folder, self.trainer.history[-1]
-        if trainer.stopped_early and trainer.best and (folder / runs.BEST).exists():
-            weights.load(trainer.net, folder / runs.BEST)
-            trainer.average, outcome, self.result = None, trainer.best, None
+        if trainer.stopped_early and self.best and self.best.rank > outcome.rank:
+            try:
+                weights.load(trainer.net, runs.best_path(folder, self.best.epoch))
+            except (OSError, ValueError) as error:
+                self.say(f"Warning: {error}; the last epoch's weights are the result")
+            else:
+                trainer.average, outcome, self.result = None, self.best, None
         with trainer.delivered():
             weights.save(trainer.net, folder / runs.WEIGHTS)
         self.result = self.result or trainer.evaluate(trainer.test.batches())

@@ -143,8 +143,9 @@ def run(args: argparse.Namespace) -> int:
     say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if args.json:
         print_json({"run": str(folder), **asdict(outcome)})
-    if trainer.stopped_early:
-        say(f"Stopped early: the weights of epoch {outcome.epoch} are the result")
+    if trainer.stopped_early and trainer.best:
+        lost = "" if outcome is trainer.best else f"; those of epoch {trainer.best.epoch}, the best, could not be kept"
+        say(f"Stopped early: the weights of epoch {outcome.epoch} are the result{lost}")
     time, accuracy = sum(row.seconds for row in trainer.history), outcome.test_accuracy
     trained = f"{telling.epochs(trainer.epoch)} in {telling.duration(time)}"
     say(f"{data.name}: {trained}, test accuracy {telling.percent(accuracy)}")
