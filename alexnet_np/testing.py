@@ -1,17 +1,20 @@
-"""For the tests of people's own layers and kernels: Hypothesis strategies, and laws to hold things to.
+"""For the tests of your own layers and kernels: Hypothesis strategies, and laws that every layer keeps.
 
-    from hypothesis import given
+    import numpy as np
+    from hypothesis import given, settings
     from alexnet_np import gradcheck, testing
 
-    @given(testing.conv_geometries(), testing.seeds)
+    @settings(deadline=None)
+    @given(testing.conv_geometries(max_groups=1), testing.seeds)
     def test_my_convolution(geometry, seed):
         rng = np.random.default_rng(seed)
         x, w = rng.standard_normal(geometry.x_shape), rng.standard_normal(geometry.w_shape)
         gradcheck.check_function(my_forward, my_backward, (x, w, geometry.stride, geometry.padding))
 
-Geometry is drawn from the result: so many windows, so wide, so far apart. The image follows, with pixels left over at
-its end. So nothing has to be filtered out, the size of the result is known without the code under test, and
-small counterexamples are found. Arrays are drawn as a shape and a seed: what shrinks is the shape.
+A geometry is drawn starting from the result: first the number of windows, their size and their stride, then the
+padding and the pixels left over at the end. The size of the image follows from these. So every draw fits, none has
+to be filtered out, and the size of the result is known without the code under test. Arrays are drawn as a shape and
+a seed: when Hypothesis looks for a smaller counterexample, it is the shape that shrinks.
 """
 
 from collections.abc import Callable
@@ -80,14 +83,20 @@ def kink_free_arrays(shape: tuple[int, ...], dtype: Any = "float64") -> st.Searc
 
 @st.composite
 def conv_geometries(
-    draw: st.DrawFn, channels: int = 1, max_kernel: int = 4, max_stride: int = 3, max_padding: int = 5
+    draw: st.DrawFn,
+    channels: int = 1,
+    max_kernel: int = 4,
+    max_stride: int = 3,
+    max_padding: int = 5,
+    max_groups: int = 3,
 ) -> ConvGeometry:
-    """Convolutions of up to 3 images and 3 groups. Channels are multiples of ``channels``, where a kernel asks that.
+    """Convolutions of up to 3 images. ``max_groups=1`` for code without groups.
 
-    Kernel, stride and padding differ between the axes, padding between the ends of one, and may exceed the kernel.
+    The numbers of channels in a group are multiples of ``channels``, for kernels that need that. Kernel, stride and
+    padding may differ between the two axes, padding also between the two ends of an axis; it may exceed the kernel.
     """
     vertical, horizontal = (draw(_axes(max_kernel, max_stride, max_padding)) for _ in range(2))
-    N, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    N, groups = draw(st.integers(1, 3)), draw(st.integers(1, max_groups))
     C, O = (channels * draw(st.integers(1, 3)) for _ in range(2))  # of a group
     return ConvGeometry(
         x_shape=(N, vertical.size, horizontal.size, groups * C),
@@ -148,51 +157,67 @@ def assert_adjoint(
     assert abs(left - right) <= rtol * size, f"<function(x), c> = {left!r}, but <x, adjoint(c)> = {right!r}"
 
 
-def assert_layer_laws(layer: Any, x: np.ndarray, training: bool = False, seed: int = 0) -> None:
-    """What holds for every layer, whatever it computes. ``layer`` as for gradcheck.check, x in the layer's dtype.
+def assert_layer_laws(layer: Any, inputs: Any, training: bool = False, seed: int = 0) -> None:
+    """What holds for every layer, whatever it computes. ``layer`` is as for gradcheck.check.
 
-    Forward gives the same twice (random masks are replayed). x and dy may be read-only and lie anyhow in memory.
-    Result and gradients have x's dtype. Backward is linear in dy.
+    ``inputs`` is x, or a tuple of several inputs, in the layer's dtype. The laws:
+
+    - Result and gradients are finite, in the dtype of the inputs, and gradients have the shape of their tensors.
+    - Inputs and dy are not written: they are read-only here.
+    - A second time all is the same: gradients are written, not added. (Random masks are replayed.)
+    - It is the same, too, where inputs and dy lie in memory with gaps, in Fortran order.
+    - Backward is linear in dy.
     """
+    inputs = tuple(map(_read_only, inputs if isinstance(inputs, tuple) else (inputs,)))
+    dtype = inputs[0].dtype
     rng = np.random.default_rng(seed)
-    problem = LayerProblem(layer, (x,), training, x.dtype.name)
+    problem = LayerProblem(layer, inputs, training, dtype.name)
 
-    def run(x: np.ndarray, dy: np.ndarray | None = None) -> dict[str, Any]:
-        y = np.array(problem.run_forward(x))
-        if dy is None:
-            return {"y": y}
-        return {"y": y} | dict(zip(problem.names, copies(problem.run_backward(dy)), strict=True))
+    def run(inputs: tuple[np.ndarray, ...], dy: np.ndarray) -> dict[str, Any]:
+        y = np.array(problem.run_forward(*inputs))
+        gradients = copies(problem.run_backward(dy))
+        expected = f"a gradient for each of {', '.join(problem.names)}"
+        assert len(gradients) == len(problem.names), f"{problem.op}: expected {expected}, got {len(gradients)}"
+        return {"y": y, **dict(zip(problem.names, gradients, strict=True))}
 
     def compare(found: dict[str, Any], expected: dict[str, Any], law: str) -> None:
         for name, array in expected.items():
-            rtol = 100 * float(np.finfo(x.dtype).eps)
+            rtol = 100 * float(np.finfo(dtype).eps)
             atol = rtol * float(np.abs(array).max(initial=0))
             np.testing.assert_allclose(found[name], array, rtol, atol, err_msg=f"{problem.op}: {name}: {law}")
 
     try:
-        shape = run(x)["y"].shape
-        dy, other = (rng.standard_normal(shape).astype(x.dtype) for _ in range(2))
-        results = run(x, dy)
+        shape = np.shape(problem.run_forward(*inputs))
+        dy, other = (_read_only(rng.standard_normal(shape).astype(dtype)) for _ in range(2))
+        results = run(inputs, dy)
+        shapes = {"y": shape, **{name: value.shape for name, value in problem.items()}}
         for name, array in results.items():
-            assert array.dtype == x.dtype, f"{problem.op}: {name}: expected {x.dtype}, got {array.dtype}"
-        compare(
-            run(_awkward(x), _awkward(dy)),
-            results,
-            "expected the same for read-only arrays with gaps, in Fortran order",
-        )
+            assert array is not None, f"{problem.op}: {name}: expected a gradient, got None"
+            assert array.dtype == dtype, f"{problem.op}: {name}: expected {dtype}, got {array.dtype}"
+            wanted = shapes[name]
+            assert array.shape == wanted, f"{problem.op}: {name}: expected shape {wanted}, got {array.shape}"
+            assert np.isfinite(array).all(), f"{problem.op}: {name}: expected finite numbers, got NaN or infinity"
+        compare(run(inputs, dy), results, "expected the same a second time")
+        spread = run(tuple(map(_spread, inputs)), _spread(dy))
+        compare(spread, results, "expected the same for arrays with gaps, in Fortran order")
 
-        second = run(x, other)
+        second = run(inputs, other)
         combined = {name: 2 * array + second[name] for name, array in results.items() if name != "y"}
-        compare(run(x, 2 * dy + other), combined, "expected a backward that is linear in dy")
+        compare(run(inputs, 2 * dy + other), combined, "expected a backward that is linear in dy")
     finally:
         problem.restore()
 
 
-def _awkward(array: np.ndarray) -> np.ndarray:
+def _read_only(array: np.ndarray) -> np.ndarray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _spread(array: np.ndarray) -> np.ndarray:
     """The same numbers with gaps between them, in Fortran order and read-only."""
-    spread = np.zeros([2 * n for n in array.shape], array.dtype, order="F")[
-        tuple(slice(None, None, 2) for _ in array.shape)
-    ]
+    wide = np.zeros([2 * n for n in array.shape], array.dtype, order="F")
+    spread = wide[tuple(slice(None, None, 2) for _ in array.shape)]
     spread[...] = array
     spread.flags.writeable = False
     return spread

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -78,8 +80,9 @@ def test_pool_geometries_hold_what_breaks_things(awkward):
     find(pool_geometries, awkward)
 
 
-@given(geometry=testing.conv_geometries(channels=32, max_kernel=1, max_stride=1, max_padding=0))
+@given(geometry=testing.conv_geometries(channels=32, max_kernel=1, max_stride=1, max_padding=0, max_groups=1))
 def test_conv_geometries_can_be_confined(geometry):
+    assert geometry.groups == 1
     assert geometry.w_shape[2] % 32 == geometry.y_shape[3] % 32 == 0
     assert geometry.w_shape[:2] == geometry.stride == (1, 1)
     assert geometry.padding == ((0, 0), (0, 0))
@@ -139,8 +142,21 @@ class Half:
         return dy * dy.dtype.type(0.5)
 
 
+class Product:
+    """Two inputs: y = x0 x1, where x1 has one column."""
+
+    def forward(self, x0, x1):
+        self.saved = x0, x1
+        return x0 * x1
+
+    def backward(self, dy):
+        x0, x1 = self.saved
+        return dy * x1, (dy * x0).sum(axis=1, keepdims=True)
+
+
 def test_laws_hold_for_other_peoples_layers():
     testing.assert_layer_laws(Half(), np.ones((2, 3), np.float32))
+    testing.assert_layer_laws(Product(), (np.ones((2, 3)), np.ones((2, 1))))
 
 
 @pytest.mark.parametrize(
@@ -150,9 +166,14 @@ def test_laws_hold_for_other_peoples_layers():
         ("backward", lambda dy: dy * np.float64(0.5), "x: expected float32, got float64"),
         ("forward", lambda x: np.multiply(x, 2, out=x), "read-only"),
         ("backward", lambda dy: np.multiply(dy, 2, out=dy), "read-only"),
+        ("forward", lambda x: np.full_like(x, np.inf), "y: expected finite numbers, got NaN or infinity"),
+        ("backward", lambda dy: dy.T, r"x: expected shape \(2, 3\), got \(3, 2\)"),
+        ("backward", lambda dy: None, "x: expected a gradient, got None"),
+        ("backward", lambda dy: (dy, dy), "expected a gradient for each of x, got 2"),
+        ("backward", partial(lambda n, dy: dy * dy.dtype.type(next(n)), count()), "expected the same a second time"),
         ("backward", lambda dy: dy**2, "expected a backward that is linear in dy"),
         ("backward", lambda dy: dy + 1, "expected a backward that is linear in dy"),
-        ("forward", lambda x: x.ravel("K").reshape(x.shape).copy(), "expected the same for read-only arrays with gaps"),
+        ("forward", lambda x: x.ravel("K").reshape(x.shape).copy(), "expected the same for arrays with gaps"),
     ],
 )
 def test_laws_that_are_broken(method, mistake, message):
