@@ -296,6 +296,30 @@ def test_tensorboard_writes_events_and_says_what_it_needs(colours, monkeypatch, 
     assert "tensorboardX is not installed" in fails(capsys, "train", "--data", colours, "--tensorboard")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("buffer", [100, 10**6])  # bytes: it is a step's events that fail, or an epoch's
+def test_events_that_cannot_be_written_are_told_of_once_and_end(colours, monkeypatch, capsys, buffer):
+    opened = []
+
+    def open_full(path):
+        opened.append(open("/dev/full", "wb", buffering=buffer))  # noqa: SIM115
+        return opened[-1]
+
+    monkeypatch.setattr("tensorboardX.record_writer.open_file", open_full)
+    assert train(colours, "--tensorboard", "--out", "run") == 0
+    out = capsys.readouterr().out
+    assert out.count("No space left on device") == 1
+    assert re.search("Warning: run.events.events.* cannot be written .*; it ends here, the training goes on", out)
+    assert files("run") == {*FILES, "events"}
+    assert [file.closed for file in opened] == [True]
+
+
+def test_a_folder_for_events_that_cannot_be_made_is_told_of(colours, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "EVENTS", "run.json")  # a file
+    assert train(colours, "--tensorboard", "--out", "run") == 0
+    assert re.search("Warning: .*File exists.*; the training goes on", capsys.readouterr().out)
+
+
 def test_resume_takes_no_other_settings_and_no_finished_run(finished, capsys):
     assert "leave out --epochs, --lr" in fails(capsys, "train", "--resume", finished, "--lr", "1", "--epochs", "2")
     assert "is finished" in fails(capsys, "train", "--resume", finished)

@@ -5,13 +5,14 @@ there before is still whole. At the end it is an error.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
 from .. import checkpoints, figures, runs, weights
 from ..artist import Artist, Job
+from ..events import Events
 from ..metrics import Evaluation
 from ..training import Epoch, Progress, Trainer
 
@@ -42,24 +43,21 @@ class Keeper:
         self.skipped: dict[str, str] = {}
         self.saved = self.drawn = monotonic()
         self.artist = Artist() if find_spec("matplotlib") else None
-        self.events = None
+        self.events: Events | None = None
         if tensorboard:
-            from ..events import Events
-
-            self.events = Events(folder / runs.EVENTS, trainer.steps_done)
+            with self._going_on():
+                self.events = Events(folder / runs.EVENTS, trainer.steps_done)
 
     def step(self, progress: Progress) -> None:
         """After a step."""
-        if self.events:
-            self.events.step(self.trainer.steps_done, progress)
+        self._note(lambda events: events.step(self.trainer.steps_done, progress))
         if monotonic() - self.saved >= self.checkpoint_seconds:
             self.checkpoint()
 
     def epoch(self, line: Epoch, result: Evaluation) -> None:
         """After an epoch and its test."""
         trainer, self.result = self.trainer, result
-        if self.events:
-            self.events.epoch(trainer.steps_done, line)
+        self._note(lambda events: events.epoch(trainer.steps_done, line))
         self._tell_of_skipped()
         with self._going_on():
             runs.write_history(self.folder, trainer.history)
@@ -117,14 +115,25 @@ class Keeper:
         return outcome
 
     def close(self) -> None:
-        if self.events:
-            self.events.close()
+        self._note(Events.close)
         if self.artist:
             self.artist.wait()
 
     def _checkpoint(self) -> None:
         trainer = self.trainer
         checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
+
+    def _note(self, write: Callable[[Events], None]) -> None:
+        """Write events. A failure ends them: what follows a record that is not whole could not be read."""
+        if self.events is None:
+            return
+        try:
+            write(self.events)
+        except OSError as error:
+            self.say(f"Warning: {self.events.path} cannot be written ({error}); it ends here, the training goes on")
+            with suppress(OSError):
+                self.events.close()
+            self.events = None
 
     def _figures(self, result: Evaluation) -> list[Job]:
         """What is to be drawn: functions and their arguments, with all that they need from the network."""
