@@ -1,4 +1,4 @@
-"""The command line: python -m benchmarks [gpu | profile | compare | report | readme]."""
+"""The command line: python -m benchmarks [gpu | profile | training | compare | report | readme]."""
 
 import argparse
 import json
@@ -20,11 +20,19 @@ QUICK: dict[str, Any] = {"batches": (16,), "rounds": 2, "turn_s": 0.3, "parts": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     arguments = _parser().parse_args(argv)
-    commands = {None: _run, "gpu": _gpu, "profile": _profile, "compare": _compare, "report": _report, "readme": _readme}
+    commands = {
+        None: _run,
+        "gpu": _gpu,
+        "profile": _profile,
+        "training": _training,
+        "compare": _compare,
+        "report": _report,
+        "readme": _readme,
+    }
     command = commands[arguments.command]
     try:
         return command(arguments)
-    except (OSError, ValueError) as error:
+    except (ModuleNotFoundError, OSError, ValueError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
 
@@ -45,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(add, gpu.GpuRun.field, gpu.BATCHES, "batch 128, two short rounds, the network only, nothing compiled")
     add = commands.add_parser("profile", help="where this project's training step spends its time on a CPU")
     add.add_argument("--batch", type=_positive, default=128, metavar="N", dest="batch_size", help="(128)")
+    add = commands.add_parser("training", help="a run of alexnet-np train again, beside PyTorch's with the same masks")
+    add.add_argument("run", type=Path, help="its folder")
+    add.add_argument("--output", type=Path, help="folder for the losses, the report and the plot (runs/training-DATE)")
     add = commands.add_parser("compare", help="what changed between two results, with the noise")
     add.add_argument("old", type=Path)
     add.add_argument("new", type=Path)
@@ -105,6 +116,14 @@ def _profile(arguments: argparse.Namespace) -> int:
     from . import profile  # the engine is of no use to the other commands
 
     print(profile.text(arguments.batch_size))
+    return 0
+
+
+def _training(arguments: argparse.Namespace) -> int:
+    from . import training  # PyTorch is of no use to the other commands
+
+    folder = arguments.output or ROOT / "runs" / f"training-{datetime.now():%Y%m%d-%H%M%S}"
+    print(training.write(training.measure(training.Run.read(arguments.run), ROOT), folder))
     return 0
 
 
