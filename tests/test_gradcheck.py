@@ -88,6 +88,22 @@ def test_several_inputs(rng):
     assert [row.tensor for row in result] == ["x0", "x1"]
 
 
+def test_a_missing_gradient_is_said(rng):
+    class Forgetful(Product):
+        def backward(self, dy):
+            return super().backward(dy)[0]
+
+    with pytest.raises(GradientError, match="expected backward to give a gradient for each of x0, x1, got 1"):
+        check(Forgetful(), (rng.standard_normal((2, 3)), rng.standard_normal((2, 3))))
+
+
+def test_a_single_number_is_not_explained_by_a_factor(rng):
+    """That would always fit."""
+    with pytest.raises(GradientError) as caught:
+        check_function(lambda x: (np.sin(x), x), lambda dy, x: dy * np.sin(x), (rng.standard_normal((1, 1)),))
+    assert caught.value.mistake == ""
+
+
 def test_functions_are_differentiated_in_their_arrays_only(rng):
     x, w = rng.standard_normal((2, 5, 6, 4)), rng.standard_normal((3, 2, 2, 6))
     for b, names in ((rng.standard_normal(6), ["x", "w", "b"]), (None, ["x", "w"])):
@@ -282,7 +298,7 @@ def test_the_worst_entry_is_named(rng):
     error = caught.value
     assert error.index == (1, 0, 4, 1)
     assert error.analytic - error.numerical == pytest.approx(7.001)
-    assert "wrong in 10 of 180 entries compared, all at 0 of axis 1 and at 1 of axis 3" in str(error)
+    assert "wrong in 10 of 180 entries compared, all at index 0 of axis 1 and index 1 of axis 3" in str(error)
     assert error.mistake == ""
 
 
@@ -477,9 +493,13 @@ def test_what_forward_does_not_allow_is_said(rng):
     x = rng.standard_normal((3, 4))
     hidden = np.random.default_rng(0)
     with pytest.raises(
-        ValueError, match="forward gives another result for the same input: its random generator has to be"
+        ValueError, match=r"forward gives another result for the same input\. A random generator has to be an attribute"
     ):
         check_function(lambda x: (x * hidden.random(), x), lambda dy, x: dy, (x,))
+    with pytest.raises(TypeError, match="y: expected a result of forward in float64, got float32"):
+        check_function(lambda x: (x.astype("float32"), x), lambda dy, x: dy, (x,))
+    with pytest.raises(ValueError, match=r"y: expected at least one number, got shape \(0, 4\)"):
+        check_function(lambda x: (x * 2, x), lambda dy, x: 2 * dy, (x[:0],))
     with pytest.raises(ValueError, match="expected a finite result of forward, got NaN"):
         check_function(lambda x: (x * np.nan, x), lambda dy, x: dy, (x,))
     for forward in (lambda x: (np.abs(x), x), lambda x: (x + np.iscomplexobj(x), x)):

@@ -131,7 +131,8 @@ def _error(claim: Claim, result: Result) -> GradientError:
         row = next(row for row in result if row.verdict != "right")
         message = (
             f"{row.tensor}: no slope to compare the gradient with: kinks or ties in every direction (ReLU at 0, "
-            "equal pixels in a pooling window), or slopes so small that they drown in rounding errors"
+            "equal pixels in a pooling window), slopes so small that they drown in rounding errors, or a forward "
+            "that computes in float32 somewhere"
         )
         mistake = "in the input: draw one without ties, say by gradcheck.kink_free"
         return GradientError(message, replace(row, mistake=mistake))
@@ -172,5 +173,5 @@ def _pattern(bad: list[Comparison], shape: tuple[int, ...]) -> str:
     for axis, size in enumerate(shape):
         seen = sorted({entry.index[axis] for entry in bad if entry.index})
         if 0 < len(seen) <= size / 2:
-            parts.append(f"{', '.join(map(str, seen))} of axis {axis}")
-    return ", all at " + " and at ".join(parts) if parts else ""
+            parts.append(f"index {', '.join(map(str, seen))} of axis {axis}")
+    return ", all at " + " and ".join(parts) if parts else ""

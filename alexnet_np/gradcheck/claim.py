@@ -36,6 +36,10 @@ class Claim:
         self.earlier = [self._shuffled(index) for index in range(len(problem.values))]
         problem.forward(self.earlier)
         self.y = np.array(problem.forward(problem.values))
+        if self.y.dtype != np.float64:
+            raise TypeError(f"gradcheck: {problem.op}: y: expected a result of forward in float64, got {self.y.dtype}")
+        if not self.y.size:
+            raise ValueError(f"gradcheck: {problem.op}: y: expected at least one number, got shape {self.y.shape}")
         if not np.isfinite(self.y).all():
             raise ValueError(f"gradcheck: {problem.op}: expected a finite result of forward, got NaN or infinity in it")
         self.dy = self._normal(self.y.shape)  # never ones: they would hide a permuted dy
@@ -43,8 +47,9 @@ class Claim:
         self.gradients = self._gradients()
         if not self._is_y(problem.forward(problem.values)):
             raise ValueError(
-                f"gradcheck: {problem.op}: forward gives another result for the same input: its random generator "
-                "has to be an attribute of the layer, so that its numbers can be repeated"
+                f"gradcheck: {problem.op}: forward gives another result for the same input. A random generator has to "
+                "be an attribute of the layer, so that its numbers can be repeated; a result that depends on what "
+                "forward changes (a counter, a running mean, a parameter) has no gradient to check"
             )
         for index in range(len(problem.values)):
             self._check_form(index)
@@ -149,6 +154,9 @@ class Claim:
         for name, array in given.items():
             if not np.array_equal(array, before[name]):
                 raise self._malformed(name, "forward or backward wrote into what it was given")
+        if len(gradients) < len(problem.names):
+            expected = f"expected backward to give a gradient for each of {', '.join(problem.names)}"
+            raise self._malformed(problem.names[-1], f"{expected}, got {len(gradients)}")
         return gradients
 
     def _check_form(self, index: int) -> None:

@@ -106,7 +106,8 @@ def _factor(it: Suspicion) -> str:
             return f"it is too large by {sign}{name}: a factor too many, or a sum where forward takes a mean"
         if np.isclose(abs(factor), 1 / value, rtol=FIT):
             return f"it is too small by {sign}{name}: a factor forgotten, or a mean where forward takes a sum"
-    return f"it is {factor:.6g} times what it should be"
+    # Of a single number this could always be said.
+    return f"it is {factor:.6g} times what it should be" if it.smooth.sum() > 1 else ""
 
 
 def _counts(shape: tuple[int, ...]) -> dict[int, str]:
