@@ -10,7 +10,7 @@ class WeightAverage:
     """e <- d e + (1 - d) w after every step t = 1, 2, ..., with d = min(decay, (1 + t) / (10 + t)).
 
     The second term lets the first steps' weights, which know nothing, be forgotten soon. ``arrays`` holds e
-    by the name of the parameter. (Polyak & Juditsky 1992; Szegedy et al. 2016, section 8.)
+    by the name of the parameter; frozen ones stay to the bit. (Polyak & Juditsky 1992; Szegedy et al. 2016, section 8.)
     """
 
     def __init__(self, net: Network, decay: float) -> None:
@@ -23,9 +23,10 @@ class WeightAverage:
         """Take in the weights as they are now."""
         self.steps += 1
         d = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, w in self.net.state_dict().items():
-            self.arrays[name] *= d
-            self.arrays[name] += (1 - d) * w
+        for p in self.net.parameters():
+            if p.requires_grad:
+                self.arrays[p.name] *= d
+                self.arrays[p.name] += (1 - d) * p.data
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -56,15 +56,23 @@ class Network(Container):
         """ "reference", "cpu" or "gpu"."""
         return self.backend.device
 
-    def logits(self, x: Any, training: bool = False, keep: bool = True) -> Any:
+    def forward(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
+        """Images (N, H, W, 3) -> (N, num_classes). Without ``keep`` nothing is held for backward: for inference.
+
+        Layers that are frozen, below all that learn, hold nothing either, unless ``input_grad`` says that backward
+        will be asked for the gradient of the images.
+        """
+        return super().forward(x, training, keep, input_grad)
+
+    def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
         """What the loss takes: forward's result, or what its softmax takes where it ends in one."""
-        return self.forward(x, training, keep)
+        return self.forward(x, training, keep, input_grad)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = False) -> Any:
-        """Write ``grad`` of every parameter, given the gradient of forward's result (or of logits').
+        """Write ``grad`` of every parameter that learns, given the gradient of forward's result (or of logits').
 
         ``accumulate`` adds to the gradients that are there. ``input_grad`` returns the gradient of the
-        images; without it the first layer saves that work, and None is returned.
+        images; without it backward ends at the first layer that learns, which saves that work, and None is returned.
         """
         return super().backward(dy, accumulate, input_grad)
 
@@ -189,12 +197,12 @@ class AlexNetKeras(Network):
             softmax=Softmax(),
         )
 
-    def logits(self, x: Any, training: bool = False, keep: bool = True) -> Any:
+    def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
         """(N, num_classes) before the softmax. backward then takes the gradient of these."""
         self._check_input(x)
         *body, (_, softmax) = self.walk()
         softmax.forget()
-        return self._chain(body, x, training, keep)
+        return self._chain(body, x, training, keep, input_grad)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = False) -> Any:
         """Write every ``grad``, given the gradient of the probabilities after forward, of the logits after logits."""

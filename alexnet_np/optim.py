@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from math import cos, pi
 from typing import Any
 
@@ -26,7 +26,8 @@ class SGD:
     """Stochastic gradient descent with momentum and weight decay.
 
     ``rule``: "torch", v <- m v + g + d w, w <- w - lr v; or "2012", v <- m v - lr (g + d w), w <- w + v.
-    They differ only when lr changes. ``parameters`` is a list of parameters, or of ``Group``.
+    They differ only when lr changes. ``parameters`` is a list of parameters, or of ``Group``; frozen ones
+    among them (``requires_grad``) stay as they are.
 
     ``velocities`` holds v by the name of the parameter, from its first step on.
     """
@@ -59,13 +60,13 @@ class SGD:
         self.velocities: dict[str, Any] = {}
 
     def step(self) -> None:
-        """Update every parameter from its gradient."""
-        for group in self.groups:
-            for p in group.parameters:
-                if p.grad is None:
-                    raise RuntimeError(f"SGD: {p.name} has no gradient: step needs a backward before it")
-        for group in self.groups:
-            for backend, some in groupby(group.parameters, lambda p: p.backend):
+        """Update every parameter that learns from its gradient."""
+        learning = [[p for p in group.parameters if p.requires_grad] for group in self.groups]
+        for p in chain.from_iterable(learning):
+            if p.grad is None:
+                raise RuntimeError(f"SGD: {p.name} has no gradient: step needs a backward before it")
+        for group, parameters in zip(self.groups, learning, strict=True):
+            for backend, some in groupby(parameters, lambda p: p.backend):
                 kernels, ps = backend.kernels, list(some)
                 update = kernels.sgd_torch_all_inplace if self.rule == "torch" else kernels.sgd_2012_all_inplace
                 vs = [self._velocity(p) for p in ps]

@@ -82,8 +82,11 @@ class Recipe:
             )
 
     def new_optimizer(self, parameters: Iterable[Parameter]) -> optim.SGD:
-        """The optimiser of these parameters, but for those that are frozen."""
-        parameters = [p for p in parameters if torch_name(p).partition(".")[0] != self.freeze]
+        """Freeze those of the parameters that ``freeze`` names, and make the optimiser of all."""
+        parameters = list(parameters)
+        for p in parameters:
+            if torch_name(p).partition(".")[0] == self.freeze:
+                p.requires_grad = False
         if self.optimizer == "2012":
             return optim.recipe_2012(parameters, self.lr, self.momentum, self.weight_decay)
         make = optim.SGD if self.bias_decay else optim.without_bias_decay

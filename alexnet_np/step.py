@@ -123,8 +123,9 @@ class Step:
             net.backward(kernels.softmax_cross_entropy_backward(share, saved), accumulate=part.start > 0)
             loss += share * part_loss
             correct += losses.among_largest(net.backend.xp, logits, labels[part], 1).sum()
-        # The gradients of biases tell of all others: they are the sums of all dy of their layers.
-        health = loss + sum(p.grad.sum() for p in net.parameters() if p.data.ndim == 1)
+        # A layer's last gradient, its bias's, tells of the others: it is the sum of all dy.
+        learning = ([p for p in layer.parameters() if p.requires_grad] for _, layer in net.walk())
+        health = loss + sum(parameters[-1].grad.sum() for parameters in learning if parameters)
         return loss, correct, health
 
     def _parts(self, N: int) -> list[slice]:
@@ -197,6 +198,7 @@ class Step:
             ),
             (
                 *(layer.p for layer in dropouts),
+                *(p.requires_grad for p in net.parameters()),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )
@@ -268,7 +270,7 @@ def first_not_finite(net: Network, images: Any, labels: Any) -> str | None:
     _, dy = losses.softmax_cross_entropy(x, labels)
     for name, layer in reversed(layers):
         dy = layer.backward(dy)
-        if not all(map(finite, [dy, *(p.grad for p in layer.parameters())])):
+        if not all(map(finite, [dy, *(p.grad for p in layer.parameters() if p.requires_grad)])):
             return f"NaN or infinity first appears in the backward pass of {name}, {layer.label}"
     return None
 

@@ -67,7 +67,8 @@ class Problem:
 class LayerProblem(Problem):
     """A layer: an object with forward(x) and backward(dy), and with parameters() where it has any.
 
-    ``training`` and ``input_grad`` are passed where the methods take them.
+    ``training`` and ``input_grad`` are passed where the methods take them. Parameters that are frozen have no gradient
+    to check.
     """
 
     def __init__(self, layer: Any, inputs: Sequence[Any], training: bool, dtype: str = "float64") -> None:
@@ -79,7 +80,8 @@ class LayerProblem(Problem):
         own = getattr(layer, "backend", None)
         self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0])
         self.inputs = len(inputs)
-        self.parameters = list(layer.parameters()) if hasattr(layer, "parameters") else []
+        parameters = layer.parameters() if hasattr(layer, "parameters") else []
+        self.parameters = [p for p in parameters if getattr(p, "requires_grad", True)]
         self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
         self.names += [p.name for p in self.parameters]
         self.values = copies([*inputs, *(p.data for p in self.parameters)])
@@ -87,8 +89,8 @@ class LayerProblem(Problem):
         self._written: list[Any] = [*self.values]
         self._grads = [p.grad for p in self.parameters]
         self._generators = self._find_generators()
-        self._forward_options = {"training": training} if "training" in signature(layer.forward).parameters else {}
-        self._backward_options = {"input_grad": True} if "input_grad" in signature(layer.backward).parameters else {}
+        self._forward_options = _taken(layer.forward, training=training, input_grad=True)
+        self._backward_options = _taken(layer.backward, input_grad=True)
 
     def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
         inputs = [self._on_device(value) for value in _moved(values[: self.inputs], direction, t)]
@@ -208,6 +210,11 @@ def copies(arrays: list[Any]) -> list[Any]:
 
 def _moved(values: Values, direction: Direction | None, t: complex) -> Values:
     return [value + t * direction[i] if direction and i in direction else value for i, value in enumerate(values)]
+
+
+def _taken(method: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Those of the options that the method takes."""
+    return {name: value for name, value in options.items() if name in signature(method).parameters}
 
 
 def _argument_names(function: Callable[..., Any], count: int) -> list[str]:

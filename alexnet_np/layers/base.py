@@ -20,12 +20,16 @@ class Parameter:
 
     ``name`` is its path in the network ("features.0.weight"), ``data`` its value and ``grad`` the
     gradient that backward wrote, of the same shape and dtype (None before the first backward).
+
+    With ``requires_grad`` set to False it is frozen, as in torch: backward writes no gradient, and optimisers
+    leave it as it is.
     """
 
     def __init__(self, name: str, data: Any, backend: backends.Backend) -> None:
         self.name = name
         self.data = data
         self.grad: Any = None
+        self.requires_grad = True
         self.backend = backend
 
     def __repr__(self) -> str:
@@ -40,6 +44,8 @@ class Parameter:
 
     def write_grad(self, grad: Any, accumulate: bool) -> None:
         """The rule for all of backward: gradients are written, and added only where accumulate says so."""
+        if not self.requires_grad:
+            return
         if accumulate and self.grad is not None:
             self.grad += grad
         else:
@@ -64,7 +70,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        """The gradient with respect to x, given that with respect to y; writes ``grad`` of every parameter.
+        """The gradient with respect to x, given that with respect to y; writes ``grad`` of every parameter that learns.
 
         ``accumulate`` adds to the gradients that are there. Without ``input_grad`` the layer may skip
         dx and return None.
@@ -108,6 +114,17 @@ class Layer:
         """The layer's parameters: weight, then bias."""
         return [value for value in vars(self).values() if isinstance(value, Parameter)]
 
+    @property
+    def learns(self) -> bool:
+        """Whether any of the parameters does: False for a layer without."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze all parameters (False), or let them learn again; in place, returns the layer. torch's name."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
     def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
         """Move to "reference", "cpu" or "gpu", and to a dtype; in place, returns the layer.
 
@@ -136,7 +153,8 @@ class Layer:
         """What forward kept, once: a second backward needs a second forward."""
         if self._saved is None:
             raise RuntimeError(
-                f"{self.label}: backward needs a forward before it, and each forward serves one backward"
+                f"{self.label}: backward needs a forward before it (with input_grad=True below the first layer that "
+                "learns), and each forward serves one backward"
             )
         shape, dtype, saved = self._saved
         self._check_array("dy", dy, [dtype.name])

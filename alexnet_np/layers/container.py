@@ -5,7 +5,7 @@ from math import prod
 from typing import Any, Self
 
 from .base import Layer, Parameter, Shape
-from .fused import fused
+from .fused import Fused, fused
 
 
 class Flatten(Layer):
@@ -48,33 +48,43 @@ class Container(Layer):
             for parameter in child.parameters():
                 parameter.name = f"{name}.{parameter.name}"
 
-    def forward(self, x: Any, training: bool = False, keep: bool = True) -> Any:
-        """Every layer in turn. Without ``keep`` nothing is held for backward: for inference."""
+    def forward(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = True) -> Any:
+        """Every layer in turn. Without ``keep`` nothing is held for backward: for inference.
+
+        ``input_grad`` says, as in backward, whether the gradient of x will be asked for. Without it, layers that
+        backward does not reach hold nothing.
+        """
         self._check_input(x)  # the whole way, before any layer computes
-        return self._chain(self.walk(), x, training, keep)
+        return self._chain(self.walk(), x, training, keep, input_grad)
 
     @staticmethod
-    def _chain(layers: Iterable[tuple[str, Layer]], x: Any, training: bool, keep: bool) -> Any:
-        for step in fused(layer for _, layer in layers):
+    def _chain(layers: Iterable[tuple[str, Layer]], x: Any, training: bool, keep: bool, input_grad: bool) -> Any:
+        steps = fused(layer for _, layer in layers)
+        end = _end_of_backward(steps, input_grad)
+        for i, step in enumerate(steps):
             x = step.forward(x, training)
-            if not keep:
+            if not keep or i < end:
                 step.forget()
         return x
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        """The chain rule: every layer in reverse, each handing the gradient of its input to the one before."""
+        """The chain rule: every layer in reverse, each handing the gradient of its input to the one before.
+
+        Without ``input_grad`` it ends at the first layer that learns: nothing below it has a use for a gradient.
+        """
         return self._chain_back(self.walk(), dy, accumulate, input_grad)
 
     @staticmethod
     def _chain_back(layers: Iterable[tuple[str, Layer]], dy: Any, accumulate: bool, input_grad: bool) -> Any:
         chain = [layer for _, layer in layers]
         if not accumulate:  # the old gradients make room for the new
-            for parameter in (parameter for layer in chain for parameter in layer.parameters()):
+            for parameter in (p for layer in chain for p in layer.parameters() if p.requires_grad):
                 parameter.grad = None
-        first, *others = fused(chain)
-        for step in reversed(others):
-            dy = step.backward(dy, accumulate)
-        return first.backward(dy, accumulate, input_grad)
+        steps = fused(chain)
+        end = _end_of_backward(steps, input_grad)
+        for i in reversed(range(end, len(steps))):
+            dy = steps[i].backward(dy, accumulate, input_grad or i > end)
+        return dy if input_grad else None
 
     def output_shape(self, shape: Shape) -> Shape:
         for layer in self.children.values():
@@ -118,6 +128,11 @@ class Container(Layer):
         lines = [f"({name}): {child!r}" for name, child in self.children.items() if getattr(child, "listed", True)]
         body = "\n".join(lines).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _end_of_backward(steps: list[Layer | Fused], input_grad: bool) -> int:
+    """The index of the last step that backward takes: the first that learns, or 0 where dx is asked for."""
+    return 0 if input_grad else next((i for i, step in enumerate(steps) if step.learns), len(steps))
 
 
 class Sequential(Container):
