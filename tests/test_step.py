@@ -7,7 +7,7 @@ from pretended_gpu import Graph, gpu_book_problem, pretend, pretend_with_gpu_boo
 
 from alexnet_np import layers, losses, optim
 from alexnet_np.data import Arrays, Preparation
-from alexnet_np.step import NotFiniteError, Step, dropout_states
+from alexnet_np.step import NotFiniteError, Step, dropout_states, set_dropout_states
 from alexnet_np.training import Recipe, Trainer
 
 H, W = 67, 75
@@ -331,6 +331,21 @@ def test_the_gpu_book_can_be_recorded(gpu_book):
         [loss for loss, _ in found], [loss for loss, _ in losses_of(new("gpu"), given)], rtol=1e-4
     )
     assert_same(weights(recorded), weights(expected), rtol=1e-4)
+
+
+def test_another_seed_of_the_masks_reaches_the_recording(gpu_book):
+    """As where a checkpoint of another run is taken up."""
+
+    def change(step, number):
+        if number == 3:
+            states = [{"seed": 2**64 - 5 - i, "counter": 7} for i in range(len(dropout_states(step.net)))]
+            set_dropout_states(step.net, states)
+            assert dropout_states(step.net) == states
+
+    given = 5 * batches(1)
+    recorded, eager = new("gpu", lr=0.0, dropout=0.5), new("gpu", lr=0.0, dropout=0.5, graph=False)
+    assert losses_of(recorded, given, change) == losses_of(eager, given, change)
+    assert Graph.launches == 4
 
 
 @pytest.mark.parametrize("rule", ["torch", "2012"])

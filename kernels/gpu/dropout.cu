@@ -20,21 +20,22 @@ __device__ inline Four philox(Four counter, unsigned key0, unsigned key1) {
     return counter;
 }
 
-// The counter on the device: `used` remembers where this dropout begins, `counter` moves behind it. One thread, and a launch
-// of its own, for no block may move the counter before all have read it. So a recorded step draws new masks each time.
-extern "C" __global__ void take_numbers(unsigned long long* counter, unsigned long long* used, unsigned long long calls) {
-    *used = *counter;
-    *counter += calls;
+// Seed and counter on the device: `used` remembers where this dropout begins, the counter moves behind it. One thread, and a
+// launch of its own, for no block may move the counter before all have read it. So a recorded step draws new masks each time.
+extern "C" __global__ void take_numbers(unsigned long long* generator, unsigned long long* used, unsigned long long calls) {
+    used[0] = generator[0];
+    used[1] = generator[1];
+    generator[1] += calls;
 }
 
 // y = x * scale where a number in [0, 1) is at least p, else 0. Forward and backward alike. Four elements a thread, for four
 // come of one call; the last call's numbers may be too many.
 extern "C" __global__ void dropout(
-    const element* x, element* y, const unsigned long long* used, unsigned long long seed, offset count, float p,
-    real scale
+    const element* x, element* y, const unsigned long long* used, offset count, float p, real scale
 ) {
+    const unsigned long long seed = used[0];
     ALL(t, (count + 3) / 4) {
-        const unsigned long long call = *used + t;
+        const unsigned long long call = used[1] + t;
         const Four bits =
             philox({{(unsigned)call, (unsigned)(call >> 32), 0, 0}}, (unsigned)seed, (unsigned)(seed >> 32));
         Four kept;

@@ -10,30 +10,30 @@ from .launch import all_of, contiguous, has_kernel, launch, width
 
 
 class PhiloxGenerator:
-    """Random numbers by Philox4x32-10: a function of the seed and of a counter that is kept on the device.
+    """Random numbers by Philox4x32-10: a function of a seed and of a counter, which are kept on the device.
 
     Each dropout takes the numbers behind the counter and moves it on, also when it is part of a recorded step.
     """
 
     def __init__(self, seed: int, xp: Any) -> None:
-        self.seed = seed % 2**64
-        self.counter = xp.zeros(1, "uint64")  # calls of Philox so far; each makes four numbers
+        self.numbers = xp.zeros(2, "uint64")  # the seed, and the calls of Philox so far; each makes four numbers
+        self.state = {"seed": seed % 2**64, "counter": 0}
 
     @property
     def state(self) -> dict[str, int]:
         """What decides the numbers to come, for a checkpoint; can be set, too. Waits for the device."""
-        return {"seed": self.seed, "counter": int(self.counter[0])}
+        return {"seed": int(self.numbers[0]), "counter": int(self.numbers[1])}
 
     @state.setter
     def state(self, state: dict[str, int]) -> None:
-        self.seed = state["seed"]
-        self.counter[...] = state["counter"]  # in its place, which a recorded step holds
+        numbers = np.array([state["seed"], state["counter"]], np.uint64)
+        self.numbers[...] = array_module(self.numbers).asarray(numbers)  # in their place, which a recorded step holds
 
     def integers(self, high: int) -> int:
         """A number in 0 ... high - 1, to seed another generator with. Waits for the device, and moves the counter."""
-        number = np.random.default_rng([self.seed, int(self.counter[0])]).integers(high)
-        self.counter += np.uint64(1)
-        return int(number)
+        state = self.state
+        self.state = state | {"counter": state["counter"] + 1}
+        return int(np.random.default_rng([*state.values()]).integers(high))
 
 
 def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
@@ -43,10 +43,10 @@ def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[
     if not isinstance(rng, PhiloxGenerator) or not has_kernel(x):
         y, saved = reference.dropout_forward(x, p, rng, inverted)
         return y, ("reference", saved)
-    x, used = contiguous(x), array_module(x).empty_like(rng.counter)
-    launch("take_numbers", x, 1, (1, 1), rng.counter, used, -(-x.size // 4), block=(1, 1))
+    x, used = contiguous(x), array_module(x).empty_like(rng.numbers)
+    launch("take_numbers", x, 1, (1, 1), rng.numbers, used, -(-x.size // 4), block=(1, 1))
     scale = 1 / (1 - p) if inverted and p < 1 else 1.0
-    return _drop(x, used, rng.seed, p, scale), ("gpu", used, rng.seed, p, scale)
+    return _drop(x, used, p, scale), ("gpu", used, p, scale)
 
 
 def dropout_backward(dy: Any, saved: Any) -> Any:
@@ -58,8 +58,8 @@ def dropout_backward(dy: Any, saved: Any) -> Any:
     return _drop(contiguous(dy), *saved[1:])
 
 
-def _drop(x: Any, used: Any, seed: int, p: float, scale: float) -> Any:
+def _drop(x: Any, used: Any, p: float, scale: float) -> Any:
     y = array_module(x).empty_like(x)
     wide = min(4, width(x.size, x))
-    launch("dropout", x, wide, all_of(-(-x.size // 4)), x, y, used, seed, x.size, p, scale)
+    launch("dropout", x, wide, all_of(-(-x.size // 4)), x, y, used, x.size, p, scale)
     return y
