@@ -83,7 +83,7 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
         texts, numbers = zip(row[:3], widths[:3], strict=True), zip(row[3:], widths[3:], strict=True)
         return "  ".join([f"{cell:<{w}}" for cell, w in texts] + [f"{cell:>{w}}" for cell, w in numbers])
 
-    held = parameters * _itemsize(net)
+    held, for_learning = parameters * _itemsize(net), 2 * _learning(net) * _itemsize(net)
     return "\n".join(
         [
             line(header),
@@ -92,7 +92,7 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
             rule,
             line(total),
             "",
-            f"Parameters: {_mib(held)} MiB; in training with gradients and momentum: {_mib(3 * held)} MiB",
+            f"Parameters: {_mib(held)} MiB; in training with gradients and momentum: {_mib(held + for_learning)} MiB",
             f"Activations of {shape[0]} in a batch: {_mib(activations)} MiB",
         ]
     )
@@ -137,6 +137,7 @@ def torchsummary(net: Layer, input_size: Sequence[int], batch_size: int = -1) ->
         outputs += prod(made)
         parameters += _count(layer)
 
+    learning = _learning(net)
     inputs = images * prod(sizes)
     activations = 2 * outputs  # each has a gradient
     return "\n".join(
@@ -147,8 +148,8 @@ def torchsummary(net: Layer, input_size: Sequence[int], batch_size: int = -1) ->
             *lines,
             "=" * 64,
             f"Total params: {parameters:,}",
-            f"Trainable params: {parameters:,}",
-            "Non-trainable params: 0",
+            f"Trainable params: {learning:,}",
+            f"Non-trainable params: {parameters - learning:,}",
             "-" * 64,
             f"Input size (MB): {inputs * 4 / MIB:.2f}",
             f"Forward/backward pass size (MB): {activations * 4 / MIB:.2f}",
@@ -180,10 +181,11 @@ def keras(net: Layer, input_shape: Sequence[int] = (227, 227, 3), style: str = "
             seen[name] += 1
             cells.append((f"{name}{number} ({kind})", str((None, *layer.output_shape(taken)[1:])), _count(layer)))
         previous = layer
-    return _keras2_table(cells) if style == "keras2" else _keras3_table(cells, _itemsize(net))
+    learning = _learning(net)
+    return _keras2_table(cells, learning) if style == "keras2" else _keras3_table(cells, learning, _itemsize(net))
 
 
-def _keras2_table(cells: list[tuple[str, str, int]]) -> str:
+def _keras2_table(cells: list[tuple[str, str, int]], learning: int) -> str:
     """tf.keras's layout: columns that end at 29, 55 and 65, and cut off what is longer."""
 
     def line(*row: Any) -> str:
@@ -204,14 +206,14 @@ def _keras2_table(cells: list[tuple[str, str, int]]) -> str:
             body,
             "=" * 65,
             f"Total params: {total:,}",
-            f"Trainable params: {total:,}",
-            "Non-trainable params: 0",
+            f"Trainable params: {learning:,}",
+            f"Non-trainable params: {total - learning:,}",
             "_" * 65,
         ]
     )
 
 
-def _keras3_table(cells: list[tuple[str, str, int]], itemsize: int) -> str:
+def _keras3_table(cells: list[tuple[str, str, int]], learning: int, itemsize: int) -> str:
     """Keras 3's layout: box drawing, cells of 36, 27 and 15 characters that wrap what is longer."""
     widths = (36, 27, 15)
 
@@ -229,7 +231,7 @@ def _keras3_table(cells: list[tuple[str, str, int]], itemsize: int) -> str:
 
     body = ("\n" + rule("├", "─", "┼", "┤") + "\n").join(line((name, shape, f"{n:,}"), "│") for name, shape, n in cells)
     total = sum(parameters for _, _, parameters in cells)
-    count = f"{total:,} ({_keras3_memory(total * itemsize)})"
+    kinds = (("Total", total), ("Trainable", learning), ("Non-trainable", total - learning))
     return "\n".join(
         [
             'Model: "sequential"',
@@ -238,9 +240,7 @@ def _keras3_table(cells: list[tuple[str, str, int]], itemsize: int) -> str:
             rule("┡", "━", "╇", "┩"),
             body,
             rule("└", "─", "┴", "┘"),
-            f" Total params: {count}",
-            f" Trainable params: {count}",
-            " Non-trainable params: 0 (0.00 B)",
+            *(f" {kind} params: {count:,} ({_keras3_memory(count * itemsize)})" for kind, count in kinds),
         ]
     )
 
@@ -274,6 +274,11 @@ def _sizes(where: str, name: str, value: Any, expected: str) -> Shape:
 
 def _count(layer: Layer) -> int:
     return sum(parameter.data.size for parameter in layer.parameters())
+
+
+def _learning(net: Layer) -> int:
+    """How many numbers learn: all but those of frozen parameters."""
+    return sum(parameter.data.size for parameter in net.parameters() if parameter.requires_grad)
 
 
 def _itemsize(net: Layer) -> int:

@@ -140,6 +140,20 @@ def test_keras_3_table_of_another_network(keras):
     table = summary.keras(net, (37, 50, 3), style="keras3")
     assert table == printed(model)
     assert "KB" in table
+    model.layers[0].trainable = False
+    net[0].requires_grad_(False)
+    assert summary.keras(net, (37, 50, 3), style="keras3") == printed(model)
+
+
+def test_frozen_parameters_are_told_apart_from_those_that_learn():
+    """3*5 + 5 numbers of 32 are frozen; the others take room for a gradient and a velocity each."""
+    net = layers.Sequential(layers.Linear(3, 5), layers.Linear(5, 2)).to("reference", "float64")
+    net[0].requires_grad_(False)
+    for table in (summary.torchsummary(net, (3,)), summary.keras(net, (3,))):
+        assert "Total params: 32\nTrainable params: 12\nNon-trainable params: 20\n" in table
+    net = layers.Sequential(layers.Linear(512, 256, bias=False), layers.Linear(256, 128, bias=False))
+    net[0].requires_grad_(False)
+    assert "Parameters: 0.62 MiB; in training with gradients and momentum: 0.88 MiB" in summary.costs(net, (1, 512))
 
 
 def test_rows_of_alexnet(alexnet):

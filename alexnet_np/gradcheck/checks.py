@@ -28,7 +28,7 @@ def check(
     seed: int = 0,
     tolerance: float | None = None,
 ) -> Result:
-    """Check the gradients that ``layer.backward`` gives for every input and every parameter.
+    """Check the gradients that ``layer.backward`` gives for every input and every parameter that is not frozen.
 
         gradcheck.check(layers.Conv2d(3, 5, 3).to("reference", "float64"), (x,))
 
