@@ -82,7 +82,10 @@ class Epoch:
 
 
 class Trainer:
-    """A network in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one."""
+    """A network in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one.
+
+    ``between_steps`` is False where a step has failed on its way: weights and position may not fit together then.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Trainer:
         self.average = WeightAverage(net, recipe.ema) if recipe.ema else None
         self.epoch = 0
         self.batch = 0
+        self.between_steps = True
         self.progress = Progress()
         self.history: list[Epoch] = []
 
@@ -133,6 +137,7 @@ class Trainer:
         start, waited = perf_counter(), self.train.waited
         for images, labels in self.transfer(self.train.batches(self.epoch, first=self.batch)):
             progress.lr = self.sgd.lr
+            self.between_steps = False
             try:
                 loss, correct = self.step(images, labels)
                 self.step.raise_if_skipped(loss, images, labels)
@@ -148,6 +153,7 @@ class Trainer:
             progress.correct += int(correct)
             progress.seconds += perf_counter() - start
             progress.waited += self.train.waited - waited
+            self.between_steps = True
             yield progress
             start, waited = perf_counter(), self.train.waited
 

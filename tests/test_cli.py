@@ -179,6 +179,71 @@ def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys
     monkeypatch.undo()
 
 
+def test_a_stop_that_is_asked_for_at_the_end_is_no_stop(colours, finished, monkeypatch):
+    save = weights.save
+
+    def interrupted(net, path):
+        if path.name == runs.WEIGHTS:
+            signal.raise_signal(signal.SIGTERM)
+        save(net, path)
+
+    monkeypatch.setattr(weights, "save", interrupted)
+    assert train(colours, "--out", "terminated") == 0
+    assert files("terminated") == FILES
+    assert Path("terminated", runs.WEIGHTS).read_bytes() == Path(finished, runs.WEIGHTS).read_bytes()
+
+
+def test_data_that_are_gone_in_the_middle_leave_a_checkpoint(tmp_path, finished, monkeypatch, capsys):
+    folder = write_class_folders(tmp_path / "colours", 5)
+    end_epoch = training.Trainer.end_epoch
+
+    def end_and_lose(trainer, result):
+        folder.rename("elsewhere")
+        return end_epoch(trainer, result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "end_epoch", end_and_lose)
+        assert train(folder, "--out", "run") == 2
+    out, err = capsys.readouterr()
+    assert "none of the 12 pictures can be read" in err
+    assert err.count("\n") == 1
+    assert "To go on when this is mended: alexnet-np train --resume run" in out
+    assert files("run/checkpoints") == {"00000003.safetensors"}
+    Path("elsewhere").rename(folder)
+    assert main(["train", "--resume", "run"]) == 0
+    assert Path("run", runs.WEIGHTS).read_bytes() == Path(finished, runs.WEIGHTS).read_bytes()
+
+
+def test_an_error_of_the_program_shows_where_and_in_a_step_leaves_no_checkpoint(colours, finished, monkeypatch, capsys):
+    whole_step, taken = step.Step.__call__, []
+
+    def broken(self, images, labels):
+        taken.append(1)
+        if len(taken) == 5:  # weights and velocities have changed, the position has not
+            whole_step(self, images, labels)
+            raise ValueError("a mistake of ours")
+        return whole_step(self, images, labels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step.Step, "__call__", broken)
+        with pytest.raises(ValueError, match="a mistake of ours"):
+            train(colours, "--out", "run", "--checkpoint-minutes", "0")
+    assert "To go on when this is mended: alexnet-np train --resume run" in capsys.readouterr().out
+    assert files("run/checkpoints") == {"00000003.safetensors", "00000004.safetensors"}
+    assert main(["train", "--resume", "run"]) == 0
+    assert Path("run", runs.WEIGHTS).read_bytes() == Path(finished, runs.WEIGHTS).read_bytes()
+
+
+def test_a_machine_without_memory_is_said_in_a_sentence(colours, monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(step.Step, "__call__", full)
+    assert train(colours, "--out", "run") == 2
+    assert "there is not enough memory (Unable to allocate 9 TiB)" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
 def tested_with(monkeypatch, *accuracies):
     """Tests find these, one after another."""
     accuracies = iter(accuracies)

@@ -16,19 +16,29 @@ class UserError(Exception):
     """Something that the user can mend, in a sentence."""
 
 
+OF_INPUT = (ArithmeticError, DeviceError, KeyError, MemoryError, ModuleNotFoundError, OSError, ValueError)
+
+
 @contextmanager
-def sentences() -> Iterator[None]:
-    """Around what reads the user's input: what is wrong with it is said in a sentence, without a traceback."""
+def sentences(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors that the user can mend are said in a sentence, without a traceback.
+
+    Around what reads the user's input these are whatever a function may raise that is given something wrong. Around
+    what goes on to compute, ``kinds`` says which: others are errors of this program, and show where.
+    """
+    kinds = kinds or OF_INPUT
     try:
         yield
     except BrokenPipeError:  # nobody reads any more: see main
         raise
-    except KeyError as error:  # whose str is the repr of its message
-        raise UserError(error.args[0]) from error
-    except MemoryError as error:
-        raise UserError(f"there is not enough memory ({error})") from error
-    except (ArithmeticError, DeviceError, ModuleNotFoundError, OSError, ValueError) as error:
-        raise UserError(str(error)) from error
+    except kinds as error:
+        raise UserError(_sentence(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, KeyError):  # whose str is the repr of its message
+        return str(error.args[0])
+    return f"there is not enough memory ({error})" if isinstance(error, MemoryError) else str(error)
 
 
 def print_json(value: Any) -> None:

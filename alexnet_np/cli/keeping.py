@@ -78,6 +78,16 @@ class Keeper:
             self._checkpoint()
         self.saved = monotonic()
 
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Around the training: an error between two steps, such as data that are gone, leaves a checkpoint of there."""
+        try:
+            yield
+        except Exception:
+            if self.trainer.steps_done and self.trainer.between_steps:
+                self.checkpoint()
+            raise
+
     def stopped(self) -> None:
         """After a stop on the way: a checkpoint, or an OSError that says why not."""
         self._checkpoint()

@@ -1,8 +1,8 @@
 """Train AlexNet, by default on 1,797 real handwritten digits: no download, a few minutes on two cores.
 
-The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C stops after
-the step in hand and leaves a checkpoint that --resume continues from, with the same result as without the
-stop; after a crash it continues from the last checkpoint. docs/training.md says more.
+The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C, or
+SIGTERM, stops after the step in hand and leaves a checkpoint that --resume continues from, with the same result
+as without the stop; after a crash it continues from the last checkpoint. docs/training.md says more.
 """
 
 import argparse
@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from .. import backend, checkpoints, runs, training
-    from ..data import WORKERS
+    from ..data import WORKERS, DataError
+    from ..step import NotFiniteError
     from .keeping import Keeper
 
     say = telling.Say(args.json)
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         folder = args.resume or runs.create_folder(args.out, data.name)
 
     try:
-        with sentences():
+        with sentences(DataError, NotFiniteError, MemoryError, OSError), StopRequest() as stop:
             if not args.resume:  # before anything else: from here on the run can be resumed
                 settings.write(folder)
                 config.write(folder / runs.CONFIG, args.parser, vars(args))
@@ -124,14 +125,15 @@ def run(args: argparse.Namespace) -> int:
             with closing(
                 Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
             ) as keeper:
-                finished = _train(say, trainer, keeper, fine_tuning=args.weights is not None)
-                try:
-                    if finished:
-                        outcome = keeper.finish()
-                    else:
-                        keeper.stopped()
-                except OSError as error:
-                    raise UserError(f"{error}{_way_out(folder)}") from error
+                finished = _train(say, trainer, keeper, stop, fine_tuning=args.weights is not None)
+                if finished:
+                    outcome = keeper.finish()
+                else:
+                    keeper.stopped()
+    except Exception:
+        if checkpoints.in_ring(folder / runs.CHECKPOINTS):
+            say(f"A checkpoint is kept. To go on when this is mended: alexnet-np train --resume {folder}")
+        raise
     finally:
         if not args.resume:
             runs.discard_folder(folder)
@@ -222,14 +224,14 @@ def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "T
         say(f"resumed after {telling.position(trainer)}")
 
 
-def _train(say: telling.Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: bool) -> bool:
+def _train(say: telling.Say, trainer: "Trainer", keeper: "Keeper", stop: StopRequest, fine_tuning: bool) -> bool:
     """Train to the end; False if it was asked to stop before."""
     from tqdm import tqdm
 
     epochs = trainer.recipe.epochs
     total = epochs * len(trainer.train)
     with (
-        StopRequest() as stop,
+        keeper.failing(),
         suppress(Stopped),
         # disable=None: no bar where standard error is no terminal.
         tqdm(
@@ -250,11 +252,3 @@ def _train(say: telling.Say, trainer: "Trainer", keeper: "Keeper", fine_tuning: 
             say(telling.epoch_text(line, epochs))
             keeper.epoch(line, result)
     return trainer.finished
-
-
-def _way_out(folder: Path) -> str:
-    from .. import checkpoints, runs
-
-    if not checkpoints.in_ring(folder / runs.CHECKPOINTS):
-        return ""
-    return f"; the last checkpoint is kept, to go on when this is mended: alexnet-np train --resume {folder}"
