@@ -1,6 +1,14 @@
 """The reference book: the definition of every sum, forward beside backward, in plain array code.
 
-Reading order: linear, activation, loss, sgd, then conv, pool, dropout, norm.
+Reading order: linear, activation, loss, sgd, then geometry, conv, pool, dropout, norm.
+
+Notation in all files. L is the loss, a single number. dy has the shape of y and holds the derivative of L
+by each element of y: dy[o] = dL / dy[o]. dx, dw and db are the same for x, w and b. Every backward is the
+chain rule: x[i] changes L through every y[o] that it reaches,
+
+    dx[i] = sum over o of  dy[o] * (the derivative of y[o] by x[i])
+
+``saved`` is what forward keeps for backward. A' is the transpose of A.
 """
 
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward

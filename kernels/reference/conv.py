@@ -14,8 +14,17 @@ window into a row of its own (im2col), and all the dot products together are one
 
     (N*OH*OW, KH*KW*C)  @  (KH*KW*C, O)  =  (N*OH*OW, O)
 
-A matrix product is differentiated by two others, and the copy is undone by adding every gradient
-back to the pixel that it was copied from (col2im). That is the whole of this file.
+The gradients of a matrix product are two others: linear.py derives them. What is new is the way back from
+the copies to the pixels (col2im): a pixel receives the sum of its copies' gradients. In one dimension,
+with one channel, four pixels and a window of three:
+
+    x = [1 2 3 4]      cols = 1 2 3      y = cols w,   y[0] = 1 w[0] + 2 w[1] + 3 w[2]
+                              2 3 4                    y[1] = 2 w[0] + 3 w[1] + 4 w[2]
+
+                      dcols = a b c      dx = [a  b+d  c+e  f]
+                              d e f
+
+Pixel 2 was copied into both rows, at b and at d: so it changes both outputs, and b + d is its gradient.
 
 Sources: Chellapilla, Puri & Simard 2006 (im2col); Krizhevsky et al. 2012, section 3.5 (groups).
 """
@@ -51,7 +60,7 @@ def im2col(
     OH = output_size(H, KH, SH, (PT, PB), ceil_mode)
     OW = output_size(W, KW, SW, (PL, PR), ceil_mode)
 
-    # In ceil mode the last window may reach past the padding: never less than that window needs.
+    # In ceil mode the last window may reach past the padding: there is room for it, too.
     height = max(PT + H + PB, (OH - 1) * SH + KH)
     width = max(PL + W + PR, (OW - 1) * SW + KW)
     padded = xp.full((N, height, width, C), pad_value, x.dtype)
@@ -67,8 +76,9 @@ def im2col(
 def col2im(cols: Any, image_size: Pair, stride: int | Pair = 1, padding: Any = 0) -> Any:
     """Add every copy back to the pixel it came from: cols (N, OH, OW, KH, KW, C) -> x (N, H, W, C).
 
-    The adjoint of im2col, <im2col(x), c> = <x, col2im(c)>, and so its backward pass: a pixel that
-    was copied into several windows receives the sum of their gradients.
+    This is im2col's backward: a pixel that was copied into several windows receives the sum of their
+    gradients. im2col is linear, a matrix of zeros and ones if one wrote it down; col2im is the transpose of
+    that matrix. Hence <im2col(x), c> = <x, col2im(c)> for all x and c, where <a, b> is the sum of a * b.
     """
     xp = array_module(cols)
     N, OH, OW, KH, KW, C = cols.shape
@@ -114,11 +124,15 @@ def conv2d_forward(
 def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
     """dy (N, OH, OW, O)  ->  dx (N, H, W, C), dw (KH, KW, C/G, O), db (O,)
 
-    Forward was  Y = X_cols W + b  with one row an output pixel. Therefore, by the product rule,
+    With one row for each output pixel, forward was  Y = X_cols W + b:  linear.py's product. So its gradients
+    are linear.py's,
 
-        db = the sum of dY's rows            (b was added to each of them)
-        dW = X_cols' dY                      (X_cols is built again: keeping it would cost KH*KW times x)
-        dX = col2im(dY W')                   (dY W' is the gradient of the copies)
+        db     = the sum of dY's rows
+        dW     = X_cols' dY
+        dX_cols = dY W'
+
+    and col2im adds those of the copies up to those of the pixels, dx = col2im(dX_cols). X_cols is built
+    again: keeping it would take KH*KW/(SH*SW) times the memory of x.
 
     dx is None unless ``input_grad``: the first layer of a network has no use for it. db is None
     where forward had no bias.

@@ -11,6 +11,8 @@ from ..array_module import array_module
 def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
     """In training: each element becomes 0 with probability p, independently; any shape.
 
+        y = mask * scale * x,   mask 0 or 1
+
     ``rng`` (numpy.random.Generator, or cupy's) draws one float32 in [0, 1) an element; those >= p stay.
 
     ``inverted`` multiplies those that stay by 1 / (1 - p), so that the expected value is x and nothing
@@ -23,7 +25,7 @@ def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[
 
 
 def dropout_backward(dy: Any, saved: Any) -> Any:
-    """dx: the same mask and the same factor, for y = mask * scale * x is linear in x."""
+    """dx = mask * scale * dy, with forward's mask: each y depends on its own x alone, with this factor."""
     keep, scale = saved
     return _mask(array_module(dy), keep, dy, scale)
 

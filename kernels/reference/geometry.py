@@ -1,15 +1,15 @@
 """Where windows lie on an image: the one place that computes sizes for convolution and pooling.
 
-Along one axis a window of K pixels starts at -P and moves in steps of S, where P pixels of padding
-were put before the image and P' after it:
+Along one axis of H pixels, PT pixels of padding are put before the image and PB behind it. A window of K pixels
+starts at the padding's first pixel and moves on in steps of S (the stride). Here H = 6, PT = PB = 1, K = 3, S = 2:
 
-        P   H                  P'
-      |...|====================|...|
-      [ K ]
-        [ K ]        window i covers pixels  i*S - P  ...  i*S - P + K - 1
-          [ K ]
+    pixel       -1   0   1   2   3   4   5   6
+               pad  |------- image -------| pad
+    window 0     *   *   *
+    window 1             *   *   *                  window i covers pixels  i*S - PT  ...  i*S - PT + K - 1
+    window 2                     *   *   *
 
-It fits  O = (H + P + P' - K) // S + 1  times.
+It fits  OH = (H + PT + PB - K) // S + 1  times: (6 + 1 + 1 - 3) // 2 + 1 = 3. What is left at the end is not used.
 """
 
 from typing import TypeAlias

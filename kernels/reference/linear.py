@@ -1,6 +1,6 @@
 """The linear (fully connected, dense) layer, forward and backward.
 
-Notation: N images, I inputs, O outputs; ' is the transpose.
+Notation: N images in the batch, I inputs, O outputs; ' is the transpose.
 """
 
 from typing import Any
@@ -17,13 +17,19 @@ def linear_forward(x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:
 def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
     """dy (N, O)  ->  dx (N, I), dw (I, O), db (O,)
 
-    From y[n, o] = b[o] + sum_i x[n, i] w[i, o] follow, by the chain rule,
+    In y[n, o] = b[o] + sum_i x[n, i] w[i, o]
+
+        x[n, i] reaches all outputs o of its own image, each with the factor w[i, o];
+        w[i, o] reaches output o of all images n, each with the factor x[n, i];
+        b[o]    reaches output o of all images n, with the factor 1.
+
+    The chain rule adds up what they reach:
 
         dx[n, i] = sum_o dy[n, o] w[i, o]      dx = dy w'
         dw[i, o] = sum_n x[n, i] dy[n, o]      dw = x' dy
         db[o]    = sum_n dy[n, o]
 
-    No other products have the right shapes: a way to remember them.
+    A way to remember the two products: no others have the right shapes.
     """
     x, w, has_bias = saved
     dx = dy @ w.T if input_grad else None

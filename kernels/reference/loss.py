@@ -14,9 +14,12 @@ def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: flo
 
     logits (N, K), labels (N,) integers in 0 ... K-1  ->  loss, a scalar array
 
-    q is the wanted distribution: 1 at the label; with label smoothing e, (1 - e) at the label plus
-    e/K everywhere. log p = x - log sum exp x is computed as it stands, after lowering x by its
-    maximum: log of a softmax that underflowed to 0 would be -inf.
+    The logits are the network's last numbers, one for each of K classes; softmax makes probabilities p of
+    them. q is what is wanted: 1 at the label and 0 elsewhere, so that the loss is -log p[label]. With label
+    smoothing e, q is (1 - e) at the label plus e/K everywhere.
+
+    log p is computed as x - log sum exp x, after lowering x by its maximum: the log of a softmax that
+    underflowed to 0 would be -inf.
     """
     xp = array_module(logits)
     N, K = logits.shape
@@ -31,7 +34,12 @@ def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: flo
 def softmax_cross_entropy_backward(dloss: Any, saved: Any) -> Any:
     """dlogits = dloss * (p - q) / N, (N, K): what the network says, minus what was wanted.
 
-    From d log p[j] / dx[k] = (1 if j = k else 0) - p[k] and sum_k q[k] = 1. Rows sum to 0.
+    In one row, log p[j] = x[j] - log S with S = sum_j exp(x[j]). The derivative of log S by x[k] is exp(x[k]) / S,
+    which is p[k]. So that of log p[j] by x[k] is (1 if j = k else 0) - p[k], and that of the row's loss
+
+        - sum_j q[j] ((1 if j = k else 0) - p[k])  =  - q[k] + p[k] sum_j q[j]  =  p[k] - q[k]
+
+    since q sums to 1. The mean over the batch divides by N. Rows of p - q sum to 0.
     """
     log_p, q = saved
     xp = array_module(log_p)

@@ -41,8 +41,14 @@ def local_response_norm_forward(
 def local_response_norm_backward(dy: Any, saved: Any) -> Any:
     """dx[i] = dy[i] s[i]^-beta  -  2 a beta x[i] * sum of dy[j] x[j] s[j]^(-beta-1) over the windows j that hold i
 
-    The first term is the x[i] in front of the fraction. The second is the x[i]^2 inside s[j], for every
-    j that i was a neighbour of: the transpose of the window sum, which looks the other way. (N, H, W, C)
+    dy (N, H, W, C)  ->  dx (N, H, W, C). x[i] stands in two places of y[j] = x[j] s[j]^-beta:
+
+    - in front, where j = i. The derivative is s[i]^-beta: the first term.
+    - in s[j], for every window j that holds i. s[j] contains a x[i]^2, so its derivative by x[i] is 2 a x[i], and
+      that of y[j] is x[j] (-beta) s[j]^(-beta-1) 2 a x[i]. Times dy[j], added over those j: the second term.
+
+    Forward asks which i are in the window of j, backward in which windows j is i. The answers differ where a window
+    is not symmetric (an even size): ``transposed`` turns it round.
     """
     x, s, size, axes, a, beta = saved
     shape, dy = dy.shape, dy.reshape(x.shape)

@@ -20,8 +20,10 @@ def max_pool2d_forward(
 ) -> tuple[Any, Any]:
     """y[n, i, j, c] = the largest x[n, ., ., c] in window (i, j): x (N, H, W, C) -> y (N, OH, OW, C)
 
-    Padding is -inf, so that it never wins (0 would, among negative numbers), not even where all pixels
-    are -inf. NaN wins always. ``stride`` defaults to ``kernel_size``.
+    Saved is ``won``: for each window and channel, which of its KH*KW pixels is the winner.
+
+    Padding is -inf, so that it never wins (0 would, among negative numbers); ``inside`` says so even where
+    all pixels are -inf. NaN wins always. ``stride`` defaults to ``kernel_size``.
 
     ``ties`` says who receives the gradient where several pixels of a window are equally large: the
     "first" in reading order, as in torch, or "all", each the whole of it, as in the code of 2012.
@@ -44,8 +46,8 @@ def max_pool2d_forward(
 def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     """dy (N, OH, OW, C) -> dx (N, H, W, C)
 
-    y is a copy of the winner: its gradient goes to the winner, and 0 to the rest of the window. A
-    pixel in several windows (3x3 windows, 2 apart, overlap) adds up what it wins: col2im.
+    y is a copy of the winner: its gradient goes to the winner, and 0 to the rest of the window. 3x3 windows,
+    2 apart, overlap: a pixel that wins in several of them receives the sum, by col2im.
     """
     xp = array_module(dy)
     won, (_, H, W, _), (KH, KW), stride, padding = saved
@@ -58,11 +60,14 @@ def max_pool2d_backward(dy: Any, saved: Any) -> Any:
 def adaptive_avg_pool2d_forward(x: Any, output_size: int | Pair) -> tuple[Any, Any]:
     """The mean of each cell of an OH x OW grid laid over the image: (N, H, W, C) -> (N, OH, OW, C)
 
-    Cell i of an axis covers pixels floor(i*H/OH) ... ceil((i+1)*H/OH) - 1 (torch's rule; cells
-    overlap by a pixel where OH does not divide H). The mean over a cell is linear and separable, so
-    with a matrix of means for each axis, A (OH, H) and B (OW, W):
+    Cell i of an axis covers pixels floor(i*H/OH) ... ceil((i+1)*H/OH) - 1 (torch's rule; neighbours may
+    share a pixel where OH does not divide H). The mean over a cell is the mean over its rows of the means
+    over its columns. So there is a matrix for each axis, A (OH, H) and B (OW, W), and
 
         y = A x B'         on every channel of every image
+
+    For H = 3 and OH = 2:  A = [1/2 1/2  0 ]
+                               [ 0  1/2 1/2]
     """
     xp = array_module(x)
     OH, OW = pair(output_size)
@@ -73,7 +78,10 @@ def adaptive_avg_pool2d_forward(x: Any, output_size: int | Pair) -> tuple[Any, A
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
-    """dx = A' dy B: a linear map is differentiated by its transpose. (N, OH, OW, C) -> (N, H, W, C)"""
+    """dx = A' dy B,  (N, OH, OW, C) -> (N, H, W, C)
+
+    As in linear.py: for y = A z it is dz = A' dy, for z = x B' it is dx = dz B.
+    """
     xp = array_module(dy)
     A, B = saved
     return xp.ascontiguousarray(xp.einsum("ih,nijc,jw->nhwc", A, dy, B, optimize=True))

@@ -5,9 +5,13 @@ Both are written in place: w and v are overwritten.
     torch    v <- m v + (g + d w)           w <- w - lr v
     2012     v <- m v - lr (g + d w)        w <- w + v
 
-w weights, g gradient, v velocity, m momentum, d weight decay. With a constant learning rate they take
-the same steps (v of one is -lr times v of the other). When lr is lowered, torch's rule shortens the
-old velocity's part of the next step at once, the rule of 2012 lets it run on.
+w weights, g gradient, v velocity, lr learning rate, m momentum, d weight decay. Momentum keeps part of the
+earlier steps, so that gradients that agree add up and those that alternate cancel. Weight decay adds d w to
+the gradient: it pulls every weight towards 0.
+
+With a constant learning rate the rules take the same steps (the v of 2012 is -lr times torch's). When lr is
+lowered, torch's rule makes the whole next step smaller, the old velocity included; the rule of 2012 only the
+new gradient's part.
 
 Sources: Krizhevsky et al. 2012, section 5 (the second); torch.optim.SGD (the first).
 """
