@@ -17,7 +17,7 @@ from alexnet_np import backend
 
 sys.path.append(str(Path(__file__).parent / "kernels"))
 
-from gpu_on_host import HOST, problem as gpu_book_problem  # noqa: F401
+from gpu_on_host import HOST, WORKSPACE, problem as gpu_book_problem  # noqa: F401
 
 _tape = None  # of the capture that is under way: functions for each launch to call
 
@@ -220,6 +220,7 @@ def pretend_with_gpu_book(monkeypatch):
         return Function(file=file, name=name, dtype=dtype, width=width)
 
     monkeypatch.setattr("alexnet_np.kernels.gpu.launch._function", function)
+    monkeypatch.setattr("alexnet_np.kernels.gpu.conv.WORKSPACE", WORKSPACE)
     return _install(monkeypatch)
 
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from importlib import import_module
 from pathlib import Path
 
@@ -22,9 +22,11 @@ import numpy as np
 from alexnet_np import backend
 
 launcher = import_module("alexnet_np.kernels.gpu.launch")
+conv = import_module("alexnet_np.kernels.gpu.conv")
 
 HEADER = Path(__file__).parent / "gpu" / "host" / "cuda_on_host.h"
 SANITIZE = os.environ.get("ALEXNET_NP_SANITIZE") == "1"
+WORKSPACE = 1 << 12  # bytes of columns: so few that a small batch, too, has several parts
 
 
 def compiler():
@@ -94,10 +96,26 @@ HOST = Host()
 def install(precision="float32"):
     """The backend of device "gpu" with NumPy's arrays; kernels run on them from here to the end of the process."""
     launcher.use(HOST)
-    import_module("alexnet_np.kernels.gpu.conv").WORKSPACE = 1 << 12  # small enough for several parts of a small batch
     emulated = backend.Backend("gpu", precision=precision)
     emulated.xp = np
+    for name, function in vars(emulated.kernels).items():
+        if name.startswith("conv2d"):
+            setattr(emulated.kernels, name, _in_small_parts(function))
     return emulated
+
+
+def _in_small_parts(function):
+    """The function; columns have little room during its calls, and as much as before for whoever else there is."""
+
+    @wraps(function)
+    def in_small_parts(*arguments, **options):
+        room, conv.WORKSPACE = conv.WORKSPACE, WORKSPACE
+        try:
+            return function(*arguments, **options)
+        finally:
+            conv.WORKSPACE = room
+
+    return in_small_parts
 
 
 def pretend(monkeypatch):

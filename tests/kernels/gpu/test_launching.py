@@ -119,3 +119,14 @@ def test_grids_go_round_again():
     launcher.launch("max_pool2d_forward", x, 1, (3, 1), x, y, won, *geometry)
     expected, _ = backend.get("reference").kernels.max_pool2d_forward(x, 2)
     np.testing.assert_array_equal(y, expected)
+
+
+def test_only_the_emulation_has_little_room_for_columns(monkeypatch):
+    """Where a GPU is, both are used in one process."""
+    conv, seen = gpu_on_host.conv, []
+    whole, parts = conv.WORKSPACE, conv._Windows.parts
+    monkeypatch.setattr(conv._Windows, "parts", lambda *given: seen.append(conv.WORKSPACE) or parts(*given))
+    case = CASES["conv2d: 3x3"]
+    case.run(BOOKS["gpu, emulated"], case.arrays("float32"))
+    assert seen == [gpu_on_host.WORKSPACE] * 2
+    assert whole == conv.WORKSPACE == 24 << 20
