@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..reference.fused import for_each
 from . import threads
 from .arrays import has_kernel
 from .jit import compiled
@@ -26,20 +27,8 @@ def sgd_2012_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, w
     _run(_2012, w, g, v, lr, momentum, weight_decay)
 
 
-def sgd_torch_all_inplace(
-    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
-) -> None:
-    """See the reference book."""
-    for w, g, v in zip(ws, gs, vs, strict=True):
-        sgd_torch_inplace(w, g, v, lr, momentum, weight_decay)
-
-
-def sgd_2012_all_inplace(
-    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
-) -> None:
-    """See the reference book."""
-    for w, g, v in zip(ws, gs, vs, strict=True):
-        sgd_2012_inplace(w, g, v, lr, momentum, weight_decay)
+sgd_torch_all_inplace = for_each(sgd_torch_inplace)
+sgd_2012_all_inplace = for_each(sgd_2012_inplace)
 
 
 def _plain(*arrays: Any) -> bool:

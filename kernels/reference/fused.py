@@ -1,5 +1,6 @@
 """What an engine computes in one pass: operations behind each other, a rule for many arrays. Here: one by one."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .activation import relu_backward, relu_forward
@@ -52,17 +53,17 @@ def linear_relu_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[
     return linear_backward(relu_backward(dy, relu_saved), linear_saved, input_grad)
 
 
-def sgd_torch_all_inplace(
-    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
-) -> None:
-    """sgd_torch_inplace for every w with its g and v."""
-    for w, g, v in zip(ws, gs, vs, strict=True):
-        sgd_torch_inplace(w, g, v, lr, momentum, weight_decay)
+def for_each(step: Callable[..., None]) -> Callable[..., None]:
+    """A rule of SGD for lists: ``step`` for every w with its g and v."""
+
+    def step_all(
+        ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        for w, g, v in zip(ws, gs, vs, strict=True):
+            step(w, g, v, lr, momentum, weight_decay)
+
+    return step_all
 
 
-def sgd_2012_all_inplace(
-    ws: list[Any], gs: list[Any], vs: list[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
-) -> None:
-    """sgd_2012_inplace for every w with its g and v."""
-    for w, g, v in zip(ws, gs, vs, strict=True):
-        sgd_2012_inplace(w, g, v, lr, momentum, weight_decay)
+sgd_torch_all_inplace = for_each(sgd_torch_inplace)
+sgd_2012_all_inplace = for_each(sgd_2012_inplace)
