@@ -179,6 +179,14 @@ def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
     _write_rows(folder / SKIPPED, ["picture", "reason"], skipped.items())
 
 
+def read_skipped(folder: Path) -> dict[str, str]:
+    """What ``write_skipped`` wrote; nothing where it has not."""
+    if not (folder / SKIPPED).exists():
+        return {}
+    with (folder / SKIPPED).open(newline="", encoding="utf-8") as file:
+        return {row["picture"]: row["reason"] for row in csv.DictReader(file)}
+
+
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -421,6 +421,20 @@ def test_pictures_that_are_none_are_told_of_after_the_epoch(tmp_path, capsys):
         assert {Path(row["picture"]).name for row in csv.DictReader(file)} == {f"{i}.png" for i in range(4)}
 
 
+@pytest.mark.parametrize("steps", [1, 2])  # of one an epoch: before the first epoch has ended, and after
+def test_a_resumed_run_keeps_the_list_of_those_that_could_not_be_read(tmp_path, monkeypatch, capsys, steps):
+    folder = write_class_folders(tmp_path / "data", 5)
+    (folder / "red" / "1.png").write_text("no image")
+    (folder / "blue" / "1.png").write_text("no image")
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        assert train(folder, "--out", "run", "--batch-size", "12") == 130
+    shutil.copy(folder / "red" / "0.png", folder / "red" / "1.png")
+    assert main(["train", "--resume", "run"]) == 0
+    assert capsys.readouterr().out.count("Warning: 2 pictures could not be read") == 1
+    assert set(runs.read_skipped(Path("run"))) == {str(folder / name / "1.png") for name in ("red", "blue")}
+
+
 def test_data_without_a_readable_picture_stop_the_run_and_leave_nothing(tmp_path, capsys):
     folder = write_class_folders(tmp_path / "data", 3)
     for path in folder.glob("*/*"):

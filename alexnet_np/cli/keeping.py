@@ -40,7 +40,7 @@ class Keeper:
         self.figure_seconds = 60 * figure_minutes
         self.result: Evaluation | None = None
         self.best = runs.best_kept(folder, trainer.history)
-        self.skipped: dict[str, str] = {}
+        self.skipped = runs.read_skipped(folder)
         self.saved = self.drawn = monotonic()
         self.artist = Artist() if find_spec("matplotlib") else None
         self.events: Events | None = None
@@ -131,6 +131,7 @@ class Keeper:
 
     def _checkpoint(self) -> None:
         trainer = self.trainer
+        self._tell_of_skipped()  # who goes on from here does not come to them again
         checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
 
     def _note(self, write: Callable[[Events], None]) -> None:
@@ -164,9 +165,9 @@ class Keeper:
         new = {path: reason for path, reason in skipped.items() if path not in self.skipped}
         if not new:
             return
-        self.skipped = skipped
+        self.skipped |= new
         with self._going_on():
-            runs.write_skipped(self.folder, skipped)
+            runs.write_skipped(self.folder, self.skipped)
         lines = [f"  {path}: {reason}" for path, reason in list(new.items())[:TOLD]]
         more = [f"  and {len(new) - TOLD} more"] if len(new) > TOLD else []
         number = "1 picture" if len(new) == 1 else f"{len(new)} pictures"
