@@ -24,7 +24,7 @@ with one channel, four pixels and a window of three:
                       dcols = a b c      dx = [a  b+d  c+e  f]
                               d e f
 
-Pixel 2 was copied into both rows, at b and at d: so it changes both outputs, and b + d is its gradient.
+The pixel 2 was copied into both rows, to where b and d are. So it changes both outputs, and b + d is its gradient.
 
 Sources: Chellapilla, Puri & Simard 2006 (im2col); Krizhevsky et al. 2012, section 3.5 (groups).
 """
@@ -35,7 +35,7 @@ from ..array_module import array_module
 from .geometry import Pair, output_size, padding_pairs, pair
 
 # Columns repeat every pixel KH*KW/(SH*SW) times: for 128 images those of AlexNet's second
-# convolution take 0.9 GB. So they are built for a few images at a time, and never kept.
+# convolution take 0.6 GB. So they are built for a few images at a time, and never kept.
 IMAGES_AT_ONCE = 16
 
 
@@ -127,8 +127,8 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     With one row for each output pixel, forward was  Y = X_cols W + b:  linear.py's product. So its gradients
     are linear.py's,
 
-        db     = the sum of dY's rows
-        dW     = X_cols' dY
+        db      = the sum of dY's rows
+        dW      = X_cols' dY
         dX_cols = dY W'
 
     and col2im adds those of the copies up to those of the pixels, dx = col2im(dX_cols). X_cols is built
