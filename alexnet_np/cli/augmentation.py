@@ -4,13 +4,12 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..augmentations import AUGMENTATIONS, CROPS
 from .common import amount
 
 if TYPE_CHECKING:
     from ..data import Data, Preparation
 
-AUGMENTATIONS = ("none", "crop", "paper", "modern")
-CROPS = ("random", "resized", "centre")
 COLOURS = ("imagenet", "data")
 SAMPLE = 1000  # pictures that tell the data's principal colours
 STRENGTHS: dict[str, str] = {

@@ -3,23 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from ..augmentations import AUGMENTATIONS, CROPS
 from . import augmentation
 from .images import centre_crop, flip, resize
 
 # The means and standard deviations of ImageNet's red, green and blue, as torchvision's weights expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-CROPS = ("random", "resized", "centre")
-AUGMENTATIONS: dict[str, dict[str, Any]] = {
-    "none": {"crop": "centre", "mirror": False},
-    "crop": {"crop": "random"},
-    "paper": {"crop": "random", "colour_noise": 0.1},
-    "modern": {"crop": "resized", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
-}
 
 
 @dataclass(frozen=True)
