@@ -23,6 +23,7 @@ from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
 from .data import WORKERS, Dataset, Loader, Preparation
+from .data.digests import digests
 from .data.transfer import Transfer
 from .metrics import Evaluation, evaluate
 from .models import Network
@@ -100,6 +101,7 @@ class Trainer:
         self.recipe = recipe
         self.train = Loader(train, preparation, recipe.batch_size, recipe.seed, workers)
         self.test = Loader(test, preparation, recipe.batch_size, workers=workers)
+        self.digests = digests(train, test, preparation)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
         self.transfer = Transfer(net.backend)
@@ -200,7 +202,7 @@ class Trainer:
         if self.average:
             tensors |= {f"average.{name}": to_numpy(array) for name, array in self.average.arrays.items()}
         state = {
-            "pictures": len(self.train.dataset),
+            "data": self.digests,
             "epoch": self.epoch,
             "batch": self.batch,
             "schedule": self.schedule.state(),
@@ -213,13 +215,13 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a trainer of the same network, data and recipe was.
 
-        ValueError or KeyError, and nothing changed, where the network or the number of pictures is another.
+        ValueError or KeyError, and nothing changed, where the network, the pictures or their preparation are others.
         """
         state, backend = checkpoint.state, self.net.backend
-        if state["pictures"] != len(self.train.dataset):
+        if others := [name for name, digest in self.digests.items() if state["data"][name] != digest]:
             raise ValueError(
-                f"checkpoint: the run began with {state['pictures']} training pictures, now there are "
-                f"{len(self.train.dataset)}"
+                f"checkpoint: the data are not those that the run began with, which had other {' and '.join(others)} "
+                "(paths, classes and order of the pictures, settings and mean image have to be the same)"
             )
         self.net.load_state_dict(checkpoint.part("net"))
         self.sgd.velocities = {name: backend.asarray(v) for name, v in checkpoint.part("velocity").items()}

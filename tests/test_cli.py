@@ -396,6 +396,23 @@ def test_resume_takes_no_setting_that_the_run_left_open(finished, capsys, settin
     assert f"leave out {setting[0]}" in fails(capsys, "train", "--resume", finished, *setting)
 
 
+def test_resume_refuses_other_data_than_the_run_began_with(tmp_path, monkeypatch, capsys):
+    folder = write_class_folders(tmp_path / "data", 5)
+    np.save("mean.npy", np.full((73, 73, 3), 100, np.float32))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert train(folder, "--mean-image", "mean.npy", "--out", "run") == 130
+    np.save("mean.npy", np.full((73, 73, 3), 101, np.float32))
+    assert "not those that the run began with, which had other preparation (" in fails(
+        capsys, "train", "--resume", "run"
+    )
+    np.save("mean.npy", np.full((73, 73, 3), 100, np.float32))
+    (folder / "red" / "1.png").rename(folder / "blue" / "9.png")
+    assert "which had other training pictures and test pictures (" in fails(capsys, "train", "--resume", "run")
+    (folder / "blue" / "9.png").rename(folder / "red" / "1.png")
+    assert main(["train", "--resume", "run"]) == 0
+
+
 def test_nan_stops_the_run_with_the_layer_and_leaves_nothing(colours, monkeypatch, capsys):
     def broken(*args, **kwargs):
         net = small_network(*args, **kwargs)
