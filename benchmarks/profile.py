@@ -8,9 +8,8 @@ take at the rate at which this engine multiplies matrices that stay in the first
 L2 errors against float64, of each layer alone on standard normal images, weights and gradients.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -30,7 +29,7 @@ IMAGES_FOR_ERRORS = 2
 
 @dataclass
 class Part:
-    """A step of the network, what goes into it, and how it multiplies where it has weights."""
+    """A step of the network, what goes into it, how it multiplies where it has weights, and how long it took."""
 
     step: Any
     shape: tuple[int, ...]
@@ -38,6 +37,8 @@ class Part:
     algorithm: str = ""
     products: float = 0  # multiplications of a forward
     first: bool = False
+    forward: list[float] = field(default_factory=list)  # seconds in every training step
+    backward: list[float] = field(default_factory=list)
 
     @property
     def layer(self) -> Any:
@@ -48,20 +49,23 @@ def text(N: int) -> str:
     """The table, for batches of N images."""
     net = models.alexnet()
     parts = list(_parts(net, N))
-    times = _times(net, parts, N)
+    others = _train(net, parts, N)
     rate = _products_per_second()
-    rows, least = [], 0.0
+    rows, least, total = [], 0.0, sum(map(_typical, others.values()))
     for part in parts:
+        forward, backward = _typical(part.forward), _typical(part.backward)
+        total += forward + backward
+        if not part.products and not isinstance(part.layer, layers.Dropout):
+            continue
         # Backward has two gradients, and the images need none.
         bounds = part.products / rate, part.products * (1 if part.first else 2) / rate
         least += sum(bounds)
         errors = [f"{error:.1e}" if error else "-" for error in _errors(part)] if part.products else ["", "", ""]
-        cells = [report.ms(times[part.name, "forward"]), report.ms(times[part.name, "backward"])]
         shown = [report.ms(bound) if part.products else "" for bound in bounds]
-        rows.append([part.name, part.algorithm, cells[0], shown[0], cells[1], shown[1], *errors])
-    rows += [[name, "", report.ms(times[name, ""]), *[""] * 6] for name in ("loss", "SGD")]
+        rows.append([part.name, part.algorithm, report.ms(forward), shown[0], report.ms(backward), shown[1], *errors])
+    rows += [[name, "", report.ms(_typical(seconds)), *[""] * 6] for name, seconds in others.items()]
     header = ["", "", "forward ms", "bound", "backward ms", "bound", "error of y", "dx", "dw"]
-    step, gflops = report.ms(sum(times.values())), f"{2 * rate / 1e9:.0f} GFLOP/s"
+    step, gflops = report.ms(total), f"{2 * rate / 1e9:.0f} GFLOP/s"
     end = f"a step takes {step} ms, its products at least {report.ms(least)} ms at {gflops}"
     return f"{report.table(header, rows)}\n\nbatch {N}, {threads.NUM_THREADS} thread(s): {end}"
 
@@ -74,14 +78,13 @@ def _parts(net: models.Network, N: int) -> Iterator[Part]:
         if part.layer.parameters():
             part.name, part.first = next(names), len(shape) == 4 and shape[3] == 3
             part.algorithm, part.products = _products(part.layer, shape)
-            yield part
         elif isinstance(step, layers.Dropout):
             part.name = f"dropout of {shape[1]}"
-            yield part
         shape = part.layer.output_shape(shape)
         if isinstance(step, Fused) and step.pool is not None:
             part.name += ", pooling"
             shape = step.pool.output_shape(shape)
+        yield part
 
 
 def _products(layer: Any, shape: tuple[int, ...]) -> tuple[str, float]:
@@ -97,38 +100,33 @@ def _products(layer: Any, shape: tuple[int, ...]) -> tuple[str, float]:
     return f"F({m}, {r})", N * TH * TW * T**2 * C * O
 
 
-def _times(net: models.Network, parts: list[Part], N: int) -> dict[tuple[str, str], float]:
-    """Seconds of each part and direction ("forward" or "backward"; the loss and SGD have none)."""
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((N, 224, 224, 3), dtype=np.float32), rng.integers(0, net.num_classes, N)
+def _train(net: models.Network, parts: list[Part], N: int) -> dict[str, list[float]]:
+    """Training steps, timed part by part; returns the seconds of what else belongs to them, loss and SGD."""
+    x, labels = problem.batch(N)
     sgd = optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    names = {id(part.layer): part.name for part in parts}
-    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    others: dict[str, list[float]] = {"loss": [], "SGD": []}
 
-    def timed(name: str, direction: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def timed(times: list[float], function: Callable[..., Any], *arguments: Any) -> Any:
         start = perf_counter()
         result = function(*arguments)
-        times[name, direction].append(perf_counter() - start)
+        times.append(perf_counter() - start)
         return result
-
-    chain = fused(layer for _, layer in net.walk())
-    for step in chain:
-        names.setdefault(id(step), type(step).__name__)
-
-    def name_of(step: Any) -> str:
-        return names[id(step.layer if isinstance(step, Fused) else step)]
 
     for _ in range(STEPS):
         y = x
-        for step in chain:
-            y = timed(name_of(step), "forward", step.forward, y, True)
-        _, dy = timed("loss", "", losses.softmax_cross_entropy, y, labels)
-        for parameter in net.parameters():  # as Sequential.backward does
+        for part in parts:
+            y = timed(part.forward, part.step.forward, y, True)
+        _, dy = timed(others["loss"], losses.softmax_cross_entropy, y, labels)
+        for parameter in net.parameters():  # as Network.backward does
             parameter.grad = None
-        for step in reversed(chain):
-            dy = timed(name_of(step), "backward", step.backward, dy, False, step is not chain[0])
-        timed("SGD", "", sgd.step)
-    return {key: median(values[1:]) for key, values in times.items()}  # the first compiles
+        for part in reversed(parts):
+            dy = timed(part.backward, part.step.backward, dy, False, not part.first)
+        timed(others["SGD"], sgd.step)
+    return others
+
+
+def _typical(seconds: list[float]) -> float:
+    return median(seconds[1:])  # the first compiles
 
 
 def _products_per_second() -> float:
