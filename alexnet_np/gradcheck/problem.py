@@ -107,7 +107,7 @@ class LayerProblem(Problem):
     def run_forward(self, *inputs: Any) -> Any:
         """The layer's forward, with the same random numbers in every call."""
         for seed, (layer, name, _) in enumerate(self._generators):
-            setattr(layer, name, self.backend.xp.random.default_rng(seed))
+            setattr(layer, name, self.backend.generator(np.random.default_rng(seed)))
         return self.layer.forward(*inputs, **self._forward_options)
 
     def run_backward(self, dy: Any) -> list[Any]:
@@ -157,7 +157,7 @@ class LayerProblem(Problem):
     def _find_generators(self) -> list[tuple[Any, str, Any]]:
         """Every random generator and where it is held. They are replaced, so that each forward draws the same masks."""
         layers = [layer for _, layer in self.layer.walk()] if hasattr(self.layer, "walk") else [self.layer]
-        Generator = self.backend.xp.random.Generator
+        Generator = type(self.backend.generator(np.random.default_rng(0)))  # a device has its own kind
         attributes = [(layer, name, value) for layer in layers for name, value in vars(layer).items()]
         return [found for found in attributes if isinstance(found[2], Generator)]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from cases import CASES
 
-from alexnet_np import backend
+from alexnet_np import backend, gradcheck, layers
 from alexnet_np.backend import to_numpy
+from alexnet_np.gradcheck import ops
 
 reference = backend.get("reference").kernels
 
@@ -116,6 +117,26 @@ def test_dropout(cupy, p, inverted):
     again, _ = drop(rng)
     assert p == 0 or ((again != 0) != kept).any()
     np.testing.assert_array_equal(drop(gpu.generator(np.random.default_rng(5)))[0], y)
+
+
+def test_gradients_are_slopes(cupy, monkeypatch):
+    """What `alexnet-np gradcheck --device gpu` does; where that takes long, of all that draws masks."""
+    if getattr(cupy, "pretended", False):
+        drawing = [case for case in ops._layers(np.random.default_rng(0)) if "Dropout" in repr(case)]
+        monkeypatch.setattr(ops, "_layers", lambda rng: drawing)
+    result = gradcheck.report("gpu")
+    assert result.ok, str(result)
+    methods = {row.method for row in result if row.op == "Dropout"}
+    assert methods == {"directions", "entries", "complex step"}  # the last outside training
+
+
+def test_a_gradient_check_leaves_the_generator_as_it_was(cupy):
+    layer = layers.Dropout(0.3).to("gpu", "float64")
+    generator, state = layer.rng, layer.rng.state
+    result = gradcheck.check(layer, (np.random.default_rng(0).standard_normal((3, 4)),), training=True)
+    assert result.error < 1e-7
+    assert layer.rng is generator
+    assert generator.state == state
 
 
 def test_more_elements_than_an_int_counts(real_cupy):
