@@ -25,6 +25,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -69,10 +70,10 @@ class Settings:
     data: str
     preparation: Preparation
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, device: str) -> None:
         """Into a run's folder, with the command that repeats the run, and what it was made with."""
         command = f"alexnet-np train --config {shlex.quote(str(folder / CONFIG))}"
-        values = {**asdict(self), "repeat": command, "made_with": versions()}
+        values = {**asdict(self), "repeat": command, "made_with": versions(device)}
         with written_whole(folder / SETTINGS) as unfinished:
             unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -93,8 +94,8 @@ class Settings:
         return build(self.model, self.variant, len(self.classes), seed, init)
 
 
-def versions() -> dict[str, str]:
-    """Of what decides a run's bits: this package, Python, the libraries that compute, machine and threads."""
+def versions(device: str = "cpu") -> dict[str, str]:
+    """Of what decides a run's bits: this package, Python, the libraries that compute, machine, threads, and the GPU."""
     libraries = {name: version(name) for name in ("numpy", "numba", "pillow")}
     return {
         "alexnet-np": __version__,
@@ -102,7 +103,19 @@ def versions() -> dict[str, str]:
         **libraries,
         "machine": f"{platform.machine()}, {platform.platform()}",
         "cores": str(usable_cores()),
-    } | {name: os.environ[name] for name in ("ALEXNET_NP_NUM_THREADS", *THREAD_VARIABLES) if name in os.environ}
+        **{name: os.environ[name] for name in ("ALEXNET_NP_NUM_THREADS", *THREAD_VARIABLES) if name in os.environ},
+        **(_gpu_versions() if device == "gpu" else {}),
+    }
+
+
+def _gpu_versions() -> dict[str, str]:
+    cupy: Any = import_module("cupy")
+    runtime = cupy.cuda.runtime
+    return {
+        "cupy": cupy.__version__,
+        "cuda": f"runtime {runtime.runtimeGetVersion()}, driver {runtime.driverGetVersion()}",
+        "gpu": runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode(),
+    }
 
 
 def create_folder(folder: Path | None, name: str) -> Path:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -506,6 +507,22 @@ def test_a_precision_of_the_gpu_is_refused_elsewhere(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     assert "precision: device cpu has only its own" in fails(capsys, "train", "--precision", "tf32")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_says_what_gpu_it_was_trained_on(colours, finished, monkeypatch):
+    assert "gpu" not in json.loads((finished / runs.SETTINGS).read_text())["made_with"]
+    runtime = SimpleNamespace(
+        runtimeGetVersion=lambda: 13000,
+        driverGetVersion=lambda: 13010,
+        getDeviceProperties=lambda number: {"name": f"GPU number {number}".encode()},
+    )
+    cuda = SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=1))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="14.2.0", cuda=cuda))
+    runs.Settings.read(finished).write(Path(), "gpu")
+    made_with = json.loads(Path(runs.SETTINGS).read_text())["made_with"]
+    assert made_with["cupy"] == "14.2.0"
+    assert made_with["cuda"] == "runtime 13000, driver 13010"
+    assert made_with["gpu"] == "GPU number 1"
 
 
 # ---- evaluate and predict

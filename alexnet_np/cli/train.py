@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with sentences(DataError, NotFiniteError, MemoryError, OSError), StopRequest() as stop:
             if not args.resume:  # before anything else: from here on the run can be resumed
-                settings.write(folder)
+                settings.write(folder, args.device)
                 config.write(folder / runs.CONFIG, args.parser, vars(args))
             _introduce(say, settings, data, trainer, args.device)
             with closing(
