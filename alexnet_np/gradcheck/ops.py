@@ -121,7 +121,7 @@ def _rows(device: str, networks: bool, seed: int) -> Iterator[Row]:
 
 
 def _ways(layer: Any, methods: list[dict[str, Any]]) -> Iterator[tuple[bool, dict[str, Any]]]:
-    """Outside training and in it, by each method. Complex steps are taken on "reference", where masks are not a GPU's."""
+    """Outside training and in it, by each method. Complex steps are taken on "reference", which lacks a GPU's masks."""
     own_masks = layer.backend.device == "gpu" and any(isinstance(part, Dropout) for _, part in layer.walk())
     for training, method in product((False, True), methods):
         if not (training and own_masks and "complex_step" in method):
