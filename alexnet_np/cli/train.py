@@ -3,6 +3,10 @@
 The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C, or
 SIGTERM, stops after the step in hand and leaves a checkpoint that --resume continues from, with the same result
 as without the stop; after a crash it continues from the last checkpoint. docs/training.md says more.
+
+The test pictures are looked at after every epoch. Where they choose something (the best epoch, --early-stopping,
+--schedule plateau, or you among several runs), they are what is usually called a validation set, and their accuracy
+is a little too good: for a figure to report, evaluate the result on pictures that no run has been chosen by.
 """
 
 import argparse
