@@ -88,6 +88,30 @@ def test_several_inputs(rng):
     assert [row.tensor for row in result] == ["x0", "x1"]
 
 
+def test_several_gradients_may_be_a_list(rng):
+    class Listed(Product):
+        def backward(self, dy):
+            return list(super().backward(dy))
+
+    assert check(Listed(), (rng.standard_normal((2, 3)), rng.standard_normal((2, 3)))).ok
+
+
+def test_tensors_of_one_name_are_told_apart(rng):
+    """As where somebody's block holds two layers, each with a "weight"."""
+
+    class Block(Dense):
+        def __init__(self):
+            super().__init__()
+            self.weight.name = self.bias.name = "weight"
+
+        def bias_grad(self, dz):
+            return -dz.sum(axis=0)
+
+    with pytest.raises(GradientError, match=r"the gradient of weight \(2\) is wrong(.|\n)*the sign is wrong") as caught:
+        check(Block(), (rng.standard_normal((5, 4)),))
+    assert len(caught.value.index) == 1
+
+
 def test_a_missing_gradient_is_said(rng):
     class Forgetful(Product):
         def backward(self, dy):

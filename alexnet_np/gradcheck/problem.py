@@ -78,12 +78,12 @@ class LayerProblem(Problem):
         label = getattr(layer, "label", "\n")
         self.op = type(layer).__name__ if "\n" in label else label
         own = getattr(layer, "backend", None)
-        self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0])
+        self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0], "gradcheck: inputs")
         self.inputs = len(inputs)
         parameters = layer.parameters() if hasattr(layer, "parameters") else []
         self.parameters = [p for p in parameters if getattr(p, "requires_grad", True)]
         self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
-        self.names += [p.name for p in self.parameters]
+        self.names = _distinct([*self.names, *(p.name for p in self.parameters)])
         self.values = copies([*inputs, *(p.data for p in self.parameters)])
         self._check_dtypes()
         self._written: list[Any] = [*self.values]
@@ -113,7 +113,7 @@ class LayerProblem(Problem):
     def run_backward(self, dy: Any) -> list[Any]:
         """The layer's backward: a gradient for each name. Not copies."""
         dx = self.layer.backward(dy, **self._backward_options)
-        return [*(dx if isinstance(dx, tuple) else (dx,)), *(p.grad for p in self.parameters)]
+        return [*(dx if isinstance(dx, tuple | list) else (dx,)), *(p.grad for p in self.parameters)]
 
     def complex_twin(self) -> "LayerProblem":
         self._forget()
@@ -186,7 +186,7 @@ class FunctionProblem(Problem):
     def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
         _, saved = self._call(values)
         grads = self._backward(self._on_device(dy), saved)
-        grads = list(grads) if isinstance(grads, tuple) else [grads]
+        grads = list(grads) if isinstance(grads, tuple | list) else [grads]
         if len(grads) == len(self._inputs):
             grads = [grads[i] for i in self._places]
         return grads
@@ -215,6 +215,12 @@ def _moved(values: Values, direction: Direction | None, t: complex) -> Values:
 def _taken(method: Callable[..., Any], **options: Any) -> dict[str, Any]:
     """Those of the options that the method takes."""
     return {name: value for name, value in options.items() if name in signature(method).parameters}
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, with a number behind those that come again: weight, weight (2)."""
+    counts = [names[:i].count(name) for i, name in enumerate(names, 1)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
 
 
 def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
