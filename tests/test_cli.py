@@ -34,16 +34,7 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory):
-    return write_class_folders(tmp_path_factory.mktemp("data") / "colours", 5)
-
-
-@pytest.fixture(autouse=True)
-def small_and_elsewhere(tmp_path, monkeypatch):
-    """Commands make a small network for AlexNet, and start in an empty folder."""
-    monkeypatch.setattr(models, "alexnet", small_network)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("small_and_elsewhere")
 
 
 def train(data, *more):
@@ -51,7 +42,7 @@ def train(data, *more):
 
 
 @pytest.fixture
-def finished(colours):
+def finished(small_and_elsewhere, colours):
     assert train(colours) == 0
     return Path("runs/colours")
 
@@ -439,6 +430,15 @@ def test_pictures_that_are_none_are_told_of_after_the_epoch(tmp_path, capsys):
         assert {Path(row["picture"]).name for row in csv.DictReader(file)} == {f"{i}.png" for i in range(4)}
 
 
+def test_files_that_are_passed_over_are_told_of_once(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "data", 3)
+    for name in ("red/a.heic", "red/b.HEIC", "blue/notes.txt", "blue/.hidden"):
+        (folder / name).write_text("")
+    assert train(folder) == 0
+    told = "Warning: files that are no pictures by their names are passed over: 1 .txt, 2 .heic (alexnet-np check-data"
+    assert capsys.readouterr().out.count(told) == 1
+
+
 @pytest.mark.parametrize("steps", [1, 2])  # of one an epoch: before the first epoch has ended, and after
 def test_a_resumed_run_keeps_the_list_of_those_that_could_not_be_read(tmp_path, monkeypatch, capsys, steps):
     folder = write_class_folders(tmp_path / "data", 5)
@@ -673,7 +673,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
         from alexnet_np.cli import main
         try: main(["train", "--help"])
         except SystemExit: pass
-        heavy = {"cupy", "matplotlib", "numba", "safetensors", "sklearn", "torch", "tqdm"}
+        heavy = {"cupy", "matplotlib", "numba", "PIL", "safetensors", "sklearn", "torch", "tqdm"}
         print("heavy:", sorted(heavy & sys.modules.keys()))
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -8,7 +8,7 @@ the two sets has. How many pictures are converted when they are read (CMYK, 16 b
 import argparse
 from dataclasses import asdict
 
-from .common import add_json, print_json, sentences
+from .common import add_json, listed, print_json, sentences
 
 KINDS = {
     "data": "Cannot be used",
@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
         parts = ", ".join(f"{number:,} to {part}" for part, number in report.pictures.items())
         print(f"{args.data}: {parts}; {len(report.classes)} classes")
     if report.converted:
-        print("Converted: " + ", ".join(f"{number:,} {why}" for why, number in report.converted.items()))
+        print(f"Converted: {listed(report.converted)}")
     if report.passed_over:
-        print("Passed over: " + ", ".join(f"{number:,} {suffix}" for suffix, number in report.passed_over.items()))
+        print(f"Passed over, being no pictures by their names: {listed(report.passed_over)}")
     for kind, title in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
         if findings:

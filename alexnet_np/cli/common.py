@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,6 +96,11 @@ def fetched(name: str) -> str:
             bar.refresh()
 
         return str(download.fetch(name, progress=show))
+
+
+def listed(numbers: Mapping[str, int]) -> str:
+    """How many of what: 12 .heic, 3 .txt"""
+    return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
 
 
 def count(text: str) -> int:

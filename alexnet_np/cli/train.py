@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..backend import PRECISIONS
 from . import config, telling
 from .augmentation import add_augmentation, augmented
-from .common import UserError, add_device, add_json, add_model, amount, count, fetched, print_json, sentences
+from .common import UserError, add_device, add_json, add_model, amount, count, fetched, listed, print_json, sentences
 from .recipe_flags import add_recipe, chosen_recipe
 from .stop import Stopped, StopRequest
 
@@ -219,6 +219,11 @@ def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "T
     parameters = sum(p.data.size for p in net.parameters())
     say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters, on {device}")
     say(f"{data.name}: {len(data.train):,} pictures to train, {len(data.test):,} to test, of {size}x{size} pixels")
+    if data.passed_over:
+        say(
+            f"Warning: files that are no pictures by their names are passed over: {listed(data.passed_over)} "
+            "(alexnet-np check-data says what else may be wrong)"
+        )
     say(f"{telling.epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")
     say(
         f"SGD: learning rate {recipe.lr:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "

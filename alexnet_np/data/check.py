@@ -77,46 +77,39 @@ def check(
             findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
     classes = next(iter(parts.values())).classes
     numbers = {name: len(dataset) for name, dataset in parts.items()}
-    return Report(numbers, classes, findings, dict(converted), passed_over)
+    return Report(numbers, classes, findings, dict(converted), dict(passed_over))
 
 
-def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Finding], dict[str, int]]:
+def _parts(source: str | os.PathLike[str]) -> tuple[dict[str, Dataset], list[Finding], Counter[str]]:
     """The training and the test set, what is wrong with their classes, and suffixes of files that are passed over."""
     if not sources.is_class_folders(source):
         data = sources.load(source)
-        return {"train": data.train, "test": data.test}, [], {}
+        return {"train": data.train, "test": data.test}, [], Counter()
 
-    folder = Path(source)
-    train_folder = class_folders.part(folder, *class_folders.TRAIN)
-    test_folder = class_folders.part(folder, *class_folders.TEST) if train_folder else None
-    folders = {"train": train_folder or folder} | ({"test": test_folder} if test_folder else {})
-    found = {name: class_folders.pictures(folder) for name, folder in folders.items()}
+    train, test = class_folders.find_parts(Path(source))
+    found = {"train": train} | ({"test": test} if test else {})
     findings = [
-        Finding("class", str(folders[name] / label), "holds no picture")
-        for name, inside in found.items()
-        for label, paths in inside.items()
+        Finding("class", str(part.folder / label), "holds no picture")
+        for part in found.values()
+        for label, paths in part.pictures.items()
         if not paths
     ]
-    classes = sorted(set().union(*found.values()))
+    classes = sorted(set().union(*(part.pictures for part in found.values())))
     if len(classes) < 2:
-        findings.append(Finding("class", str(folder), f"expected at least 2 classes, got {len(classes)}"))
-    if test_folder:
+        findings.append(Finding("class", str(train.folder), f"expected at least 2 classes, got {len(classes)}"))
+    if test:
         for label in classes:
-            if label not in found["train"]:
-                findings.append(Finding("class", str(test_folder / label), "is a class that the training set lacks"))
-            elif label not in found["test"]:
-                findings.append(Finding("class", str(folders["train"] / label), "is a class that the test set lacks"))
-    parts: dict[str, Dataset] = {name: class_folders.files(inside, classes) for name, inside in found.items()}
-    if not test_folder:
+            if label not in train.pictures:
+                findings.append(Finding("class", str(test.folder / label), "is a class that the training set lacks"))
+            elif label not in test.pictures:
+                findings.append(Finding("class", str(train.folder / label), "is a class that the test set lacks"))
+    parts: dict[str, Dataset] = {name: class_folders.files(part, classes) for name, part in found.items()}
+    if not test:
         try:
             parts["train"], parts["test"] = split(parts["train"])
         except DataError as error:
-            findings.append(Finding("class", str(folder), str(error)))
-    files = [
-        file for folder in folders.values() for inside in class_folders.all_files(folder).values() for file in inside
-    ]
-    suffixes = Counter(file.suffix.lower() or "without a suffix" for file in files)
-    return parts, findings, {name: number for name, number in suffixes.items() if name not in images.SUFFIXES}
+            findings.append(Finding("class", str(train.folder), str(error)))
+    return parts, findings, sum((part.passed_over for part in found.values()), Counter())
 
 
 def _look(dataset: Dataset, index: int) -> _Look:

@@ -1,7 +1,9 @@
 """A folder for each class, with pictures in it: torchvision's ImageFolder convention."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .dataset import DataError, Files
@@ -10,13 +12,41 @@ from .images import SUFFIXES
 TRAIN, TEST = ("train",), ("val", "test")
 
 
-def parts(folder: Path) -> tuple[Files, Files | None]:
-    """The training set, and the test set where there is one: of train/ and val/ or test/, else of the folder itself."""
-    train_folder, test_folder = part(folder, *TRAIN), part(folder, *TEST)
-    if train_folder is None:
-        return open_folder(folder), None
-    train = open_folder(train_folder)
-    return train, None if test_folder is None else open_folder(test_folder, train.classes)
+@dataclass(frozen=True)
+class Found:
+    """What is in the folders of ``folder``, at any depth: of each, which is a class, its pictures.
+
+    What is a picture, its suffix says; ``passed_over`` has how many other files there are of each. Hidden files are none.
+    """
+
+    folder: Path
+    pictures: dict[str, list[Path]]
+    passed_over: Counter[str]
+
+
+def find(folder: Path) -> Found:
+    """Classes and pictures in alphabetical order."""
+    pictures: dict[str, list[Path]] = {}
+    passed_over: Counter[str] = Counter()
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            files = [Path(where, name) for where, _, names in os.walk(path, followlinks=True) for name in names]
+            files = [file for file in files if not file.name.startswith(".")]
+            pictures[path.name] = sorted(file for file in files if is_picture(file))
+            passed_over.update(file.suffix.lower() or "without a suffix" for file in files if not is_picture(file))
+    return Found(folder, pictures, passed_over)
+
+
+def is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def find_parts(folder: Path) -> tuple[Found, Found | None]:
+    """What to train on, and what to test on where there is some: in train/ and val/ or test/, else in the folder."""
+    train, test = part(folder, *TRAIN), part(folder, *TEST)
+    if train is None:
+        return find(folder), None
+    return find(train), None if test is None else find(test)
 
 
 def part(folder: Path, *names: str) -> Path | None:
@@ -25,48 +55,27 @@ def part(folder: Path, *names: str) -> Path | None:
     return next((path for path in there if path.is_dir() and any(inside.is_dir() for inside in path.iterdir())), None)
 
 
-def open_folder(folder: Path, classes: Sequence[str] | None = None) -> Files:
-    """The pictures in a folder's folders, which are the classes; in alphabetical order. DataError.
+def data_set(found: Found, classes: Sequence[str] | None = None) -> Files:
+    """The pictures that were found. DataError where there is no class, one without pictures, or an unknown one.
 
     ``classes`` are those that are known, where some are: labels are positions in them.
     """
-    found = pictures(folder)
-    if not found:
+    folder = found.folder
+    if not found.pictures:
         raise DataError(
             f"{folder}: expected a folder for each class, with images in it, IDX files, CIFAR's binary files or "
             "tar shards; found none"
         )
-    classes = list(found) if classes is None else list(classes)
-    if unknown := sorted(set(found) - set(classes)):
+    classes = list(found.pictures) if classes is None else list(classes)
+    if unknown := sorted(set(found.pictures) - set(classes)):
         raise DataError(f"{folder}: unknown classes {', '.join(unknown)} (known are {', '.join(classes)})")
-    if empty := [name for name, paths in found.items() if not paths]:
+    if empty := [name for name, paths in found.pictures.items() if not paths]:
         raise DataError(f"{folder / empty[0]}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
     return files(found, classes)
 
 
-def pictures(folder: Path) -> dict[str, list[Path]]:
-    """The names of classes, and the files that are pictures by their names, at any depth in their folders."""
-    return {
-        name: [file for file in files if file.suffix.lower() in SUFFIXES] for name, files in all_files(folder).items()
-    }
-
-
-def all_files(folder: Path) -> dict[str, list[Path]]:
-    """The names of classes, and all files in their folders, but for hidden ones; in alphabetical order."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return {
-        path.name: sorted(
-            Path(where, name)
-            for where, _, names in os.walk(path, followlinks=True)
-            for name in names
-            if not name.startswith(".")
-        )
-        for path in folders
-    }
-
-
-def files(found: dict[str, list[Path]], classes: Sequence[str]) -> Files:
-    """The data set of what ``pictures`` found; all its classes have to be among ``classes``."""
-    paths = [path for inside in found.values() for path in inside]
+def files(found: Found, classes: Sequence[str]) -> Files:
+    """The same of classes that are known to be among ``classes``; some may be empty."""
     number = {name: label for label, name in enumerate(classes)}
-    return Files(paths, [number[name] for name, inside in found.items() for _ in inside], classes)
+    paths = [path for inside in found.pictures.values() for path in inside]
+    return Files(paths, [number[name] for name, inside in found.pictures.items() for _ in inside], classes)

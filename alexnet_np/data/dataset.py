@@ -1,8 +1,8 @@
 """Labelled pictures, in memory or on disk, and their split into a training and a test set."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Data:
     """A training and a test set of the same classes.
 
     ``photographs``: or figures, such as digits, that no camera has seen. ``size``: of the squares that a
-    network sees, in pixels, where no other is asked for.
+    network sees, in pixels, where no other is asked for. ``passed_over``: how many files of a suffix are no pictures.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Data:
     test: Dataset
     photographs: bool
     size: int
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def preparation(self, size: int | None = None) -> Preparation:
         """How these pictures are prepared, for a network that takes ``size`` pixels."""

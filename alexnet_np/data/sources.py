@@ -1,9 +1,10 @@
 """Where data come from: whatever of the known forms a folder holds, or scikit-learn's digits."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def load(source: str | os.PathLike[str] = DIGITS) -> Data:
     if source == DIGITS:
         return Data(DIGITS, *split(_digits()), photographs=False, size=64)
     source = os.fspath(source)
-    return _data(source, _other_form(source) or Opened(*class_folders.parts(Path(source)), photographs=True, size=224))
+    return _data(source, _other_form(source) or _class_folders(Path(source)))
 
 
 def load_test(source: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Dataset:
@@ -42,7 +43,9 @@ def load_test(source: str | os.PathLike[str], classes: Sequence[str] | None = No
     if (opened := _other_form(source)) is not None:
         return _data(source, opened).test
     folder = Path(source)
-    return class_folders.open_folder(class_folders.part(folder, *class_folders.TEST) or folder, classes)
+    return class_folders.data_set(
+        class_folders.find(class_folders.part(folder, *class_folders.TEST) or folder), classes
+    )
 
 
 def is_class_folders(source: str | os.PathLike[str]) -> bool:
@@ -50,13 +53,15 @@ def is_class_folders(source: str | os.PathLike[str]) -> bool:
     return source != DIGITS and _other_form(os.fspath(source)) is None
 
 
-class Opened(NamedTuple):
+@dataclass(frozen=True)
+class Opened:
     """What a source holds. See Data."""
 
     train: Dataset
     test: Dataset | None
     photographs: bool
     size: int
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def _other_form(source: str) -> Opened | None:
@@ -75,14 +80,23 @@ def _other_form(source: str) -> Opened | None:
     return None
 
 
+def _class_folders(folder: Path) -> Opened:
+    found, found_for_test = class_folders.find_parts(folder)
+    train = class_folders.data_set(found)
+    test = class_folders.data_set(found_for_test, train.classes) if found_for_test else None
+    passed_over = found.passed_over + (found_for_test.passed_over if found_for_test else Counter())
+    return Opened(train, test, photographs=True, size=224, passed_over=passed_over)
+
+
 def _data(source: str, opened: Opened) -> Data:
-    train, test, photographs, size = opened
+    train, test = opened.train, opened.test
     if len(train.classes) < 2:
         raise DataError(f"{source}: expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})")
     if test is None:
         train, test = split(train)
     path = Path(source).resolve()
-    return Data(path.name if path.is_dir() else path.parent.name, train, test, photographs, size)
+    name = path.name if path.is_dir() else path.parent.name
+    return Data(name, train, test, opened.photographs, opened.size, opened.passed_over)
 
 
 def _digits() -> Arrays:

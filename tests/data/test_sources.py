@@ -76,7 +76,15 @@ class TestClassFolders:
         (tmp_path / "red" / "notes.txt").write_text("no image")
         (tmp_path / "red" / "._0.png").write_text("what a Mac leaves beside 0.png")
         (tmp_path / ".cache").mkdir()
-        assert len(data.load(tmp_path).train) == 3
+        loaded = data.load(tmp_path)
+        assert (len(loaded.train), loaded.passed_over) == (3, {".txt": 1})
+
+    def test_what_is_passed_over_in_both_parts_is_counted(self, tmp_path):
+        for part in ("train", "val"):
+            write_class_folders(tmp_path / part, 1)
+            (tmp_path / part / "red" / "a.HEIC").write_text("")
+        (tmp_path / "val" / "red" / "notes").write_text("")
+        assert data.load(tmp_path).passed_over == {".heic": 2, "without a suffix": 1}
 
     def test_pictures_lie_at_any_depth_as_in_torchvisions_image_folder(self, tmp_path):
         write_class_folders(tmp_path / "train", 2)
