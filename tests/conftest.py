@@ -1,4 +1,5 @@
 """Hypothesis's profiles, for all tests: HYPOTHESIS_PROFILE=nightly looks further, at other examples each time.
+And what the tests of several commands begin with.
 
 With ``-m gpu`` only tests/gpu is looked at: a machine with a GPU need not have what the other tests import, Hypothesis
 included.
@@ -6,6 +7,8 @@ included.
 
 import os
 from pathlib import Path
+
+import pytest
 
 try:
     from hypothesis import HealthCheck, settings
@@ -23,3 +26,22 @@ def pytest_ignore_collect(collection_path, config):
     if config.option.markexpr == "gpu" and collection_path.parent == here and collection_path != gpu:
         return True
     return None
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory):
+    """A folder of three classes with five pictures each, for reading."""
+    from pictures import write_class_folders
+
+    return write_class_folders(tmp_path_factory.mktemp("data") / "colours", 5)
+
+
+@pytest.fixture
+def small_and_elsewhere(tmp_path, monkeypatch):
+    """Commands make a small network for AlexNet, and start in an empty folder."""
+    from pictures import small_network
+
+    from alexnet_np import models
+
+    monkeypatch.setattr(models, "alexnet", small_network)
+    monkeypatch.chdir(tmp_path)

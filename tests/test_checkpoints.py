@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import small_network, write_class_folders
+from pictures import small_network
 from pretended_gpu import gpu_book_problem, pretend_with_gpu_book
 from small_training import PREPARATION, RECIPE, assert_same, new_trainer, pictures, train, weights_of, without_times
 
@@ -211,17 +211,6 @@ def test_a_folder_without_checkpoints_is_said(tmp_path):
 
 
 # ---- runs, as a user has them
-
-
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory):
-    return write_class_folders(tmp_path_factory.mktemp("data") / "colours", 5)
-
-
-@pytest.fixture
-def small_and_elsewhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "alexnet", small_network)
-    monkeypatch.chdir(tmp_path)
 
 
 ARGUMENTS = ["--size", "64", "--epochs", "3", "--batch-size", "5", "--checkpoint-minutes", "0", "--ema", "0.9"]

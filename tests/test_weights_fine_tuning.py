@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pictures import small_network, write_class_folders
+from pictures import small_network
 from safetensors.numpy import load_file, save_file
 from small_training import assert_same, new_trainer, train, weights_of
 
@@ -13,23 +13,13 @@ from alexnet_np import models, weights
 from alexnet_np.cli import main
 from alexnet_np.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("small_and_elsewhere")
+
 LAST = ("classifier.4.weight", "classifier.4.bias")
 
 
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory):
-    return write_class_folders(tmp_path_factory.mktemp("data") / "colours", 5)
-
-
-@pytest.fixture(autouse=True)
-def small_and_elsewhere(tmp_path, monkeypatch):
-    """Commands make a small network for AlexNet, and start in an empty folder."""
-    monkeypatch.setattr(models, "alexnet", small_network)
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.fixture
-def pretrained():
+def pretrained(small_and_elsewhere):
     """A .pth file of a network that knows 7 classes, and what is in it."""
     state = small_network(7, seed=9).torch_state_dict()
     torch.save({name: torch.from_numpy(array.copy()) for name, array in state.items()}, "pretrained.pth")
