@@ -1,4 +1,4 @@
-"""Max-pooling on a CPU. One byte an output says which pixel of the window won."""
+"""Max-pooling and adaptive average pooling on a CPU. One byte an output says which pixel of the window won."""
 
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from .. import reference
 from ..reference.geometry import output_size, padding_pairs, pair
 from . import memory, threads
 from .arrays import floats, has_kernel
+from .elementwise import add
 from .jit import compiled, inner
 
 NOBODY = 255  # in place of the winner, where no gradient passes
@@ -25,6 +26,16 @@ class Plan(NamedTuple):
     SW: int
     top: int  # padding
     left: int
+    OH: int
+    OW: int
+
+
+class Grid(NamedTuple):
+    """OH x OW cells, laid over images (H, W, C)."""
+
+    H: int
+    W: int
+    C: int
     OH: int
     OW: int
 
@@ -74,12 +85,28 @@ def adaptive_avg_pool2d_forward(x: Any, output_size: Any) -> tuple[Any, Any]:
     """See the reference book. A grid of the image's own size, as at AlexNet's own image size, leaves x as it is."""
     if x.shape[1:3] == pair(output_size):
         return x, None
-    return reference.adaptive_avg_pool2d_forward(x, output_size)
+    if not has_kernel(x):
+        y, saved = reference.adaptive_avg_pool2d_forward(x, output_size)
+        return y, ("reference", saved)
+    N, H, W, C = x.shape
+    grid = Grid(H, W, C, *pair(output_size))
+    y = memory.empty((N, grid.OH, grid.OW, C))
+    x = floats(x).ravel()
+    threads.run(_cells, [(grid, x, y.ravel(), r0, r1) for r0, r1 in threads.shares(N * grid.OH)])
+    return y, ("cpu", grid)
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
     """See the reference book."""
-    return dy if saved is None else reference.adaptive_avg_pool2d_backward(dy, saved)
+    if saved is None:
+        return dy
+    if saved[0] == "reference":
+        return reference.adaptive_avg_pool2d_backward(dy, saved[1])
+    grid, N = saved[1], dy.shape[0]
+    dx = memory.empty((N, grid.H, grid.W, grid.C))
+    dy = floats(dy).ravel()
+    threads.run(_pixels, [(grid, dy, dx.ravel(), r0, r1) for r0, r1 in threads.shares(N * grid.H)])
+    return dx
 
 
 @inner
@@ -142,3 +169,58 @@ def _backward(p, dy, won, dx, r0, r1):  # type: ignore[no-untyped-def]
     for r in range(r0, r1):
         n, h = divmod(r, p.H)
         gather_row(p, dy, won, n, h, dx, r * p.W * p.C, 0, p.C)
+
+
+@inner
+def _first(i, size, cells):  # type: ignore[no-untyped-def]
+    """The first pixel of cell i, along an axis."""
+    return i * size // cells
+
+
+@inner
+def _end(i, size, cells):  # type: ignore[no-untyped-def]
+    """The first pixel behind cell i."""
+    return ((i + 1) * size + cells - 1) // cells
+
+
+@compiled
+def _cells(g, x, y, r0, r1):  # type: ignore[no-untyped-def]
+    """Rows r0 ... r1 - 1 of cells, counted over all images: the mean of their pixels."""
+    for r in range(r0, r1):
+        n, i = divmod(r, g.OH)
+        h0, h1 = _first(i, g.H, g.OH), _end(i, g.H, g.OH)
+        for j in range(g.OW):
+            w0, w1 = _first(j, g.W, g.OW), _end(j, g.W, g.OW)
+            start = (r * g.OW + j) * g.C
+            cell = y[start : start + g.C]
+            cell[:] = 0
+            for h in range(h0, h1):
+                for w in range(w0, w1):
+                    start = ((n * g.H + h) * g.W + w) * g.C
+                    add(x[start : start + g.C], cell)
+            share = np.float32(1 / ((h1 - h0) * (w1 - w0)))
+            for c in range(g.C):
+                cell[c] *= share
+
+
+@compiled
+def _pixels(g, dy, dx, r0, r1):  # type: ignore[no-untyped-def]
+    """Rows r0 ... r1 - 1 of pixels: to each comes a share of the gradient of every cell that it lies in."""
+    for r in range(r0, r1):
+        n, h = divmod(r, g.H)
+        # They begin where the pixel lies by proportion, and end with the last cell that begins before its end.
+        i0, i1 = _first(h, g.OH, g.H), _end(h, g.OH, g.H)
+        for w in range(g.W):
+            j0, j1 = _first(w, g.OW, g.W), _end(w, g.OW, g.W)
+            start = (r * g.W + w) * g.C
+            pixel = dx[start : start + g.C]
+            pixel[:] = 0
+            for i in range(i0, i1):
+                for j in range(j0, j1):
+                    rows = _end(i, g.H, g.OH) - _first(i, g.H, g.OH)
+                    columns = _end(j, g.W, g.OW) - _first(j, g.W, g.OW)
+                    share = np.float32(1 / (rows * columns))
+                    start = ((n * g.OH + i) * g.OW + j) * g.C
+                    gradient = dy[start : start + g.C]
+                    for c in range(g.C):
+                        pixel[c] += gradient[c] * share
