@@ -22,7 +22,7 @@ from . import optim
 from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
-from .data import WORKERS, Dataset, Loader, Preparation
+from .data import WORKERS, DataError, Dataset, Loader, Preparation
 from .data.digests import digests
 from .data.transfer import Transfer
 from .metrics import Evaluation, evaluate
@@ -164,9 +164,15 @@ class Trainer:
         return self.average.in_place() if self.average else nullcontext()
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
-        """Test the weights that are to be delivered."""
-        with self.delivered():
-            return evaluate(self.net, batches)
+        """Test the weights that are to be delivered. DataError where none of the pictures can be read."""
+        try:
+            with self.delivered():
+                return evaluate(self.net, batches)
+        except ValueError as error:
+            number = len(self.test.dataset)
+            if len(self.test.skipped) < number:
+                raise
+            raise DataError(f"none of the {number} test pictures can be read") from error
 
     def end_epoch(self, result: Evaluation) -> Epoch:
         """Note the epoch whose steps are done, and what the test said after it; returns its line of the history."""

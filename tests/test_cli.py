@@ -462,6 +462,16 @@ def test_data_without_a_readable_picture_stop_the_run_and_leave_nothing(tmp_path
     assert files("runs") == set()
 
 
+def test_a_test_set_without_a_readable_picture_stops_the_run(tmp_path, capsys):
+    folder = tmp_path / "data"
+    write_class_folders(folder / "train", 2)
+    for path in write_class_folders(folder / "val", 1).glob("*/*"):
+        path.write_text("no image")
+    assert train(folder) == 2
+    assert "train: none of the 3 test pictures can be read" in capsys.readouterr().err
+    assert files("runs/data/checkpoints") == {"00000002.safetensors"}
+
+
 def test_bad_input_to_train_is_said_in_a_sentence_and_leaves_nothing(tmp_path, colours, capsys):
     (tmp_path / "empty").mkdir()
     assert "expected a folder for each class" in fails(capsys, "train", "--data", "empty")
