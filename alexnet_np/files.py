@@ -30,10 +30,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         unfinished.chmod(mode)
         with unfinished.open("r+b") as file:
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        _sync_folder(path.parent)
+        rename(unfinished, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Give a file or a folder, whose content is on the disk, its name; that is on the disk, too, when this returns."""
+    os.replace(old, new)
+    _sync_folder(new.parent)
 
 
 def _sync_folder(folder: Path) -> None:

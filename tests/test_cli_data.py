@@ -10,7 +10,7 @@ import pytest
 from pictures import small_network, write_class_folders
 from PIL import Image
 
-from alexnet_np import data, metrics
+from alexnet_np import data, metrics, models
 from alexnet_np.cli import main, parser
 from alexnet_np.cli.augmentation import augmented
 from alexnet_np.data import augmentation, download
@@ -128,22 +128,44 @@ class TestTrain:
         np.testing.assert_array_equal(preparation.principal_colours, expected)
         assert preparation.colour_noise == 0.1
 
-    def test_download_fetches_and_trains_on_what_came(self, tmp_path, monkeypatch, capsys):
+
+class TestDownload:
+    @pytest.fixture
+    def asked(self, tmp_path, monkeypatch):
+        """What was asked for; it comes as a folder of three classes."""
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(models, "alexnet", small_network)
         asked = []
 
         def fetch(name, progress):
             asked.append(name)
             progress("file", 5, None)
-            (tmp_path / "data" / name).mkdir(parents=True)
-            return Path("data") / name
+            return write_class_folders(Path("data") / name, 2)
 
         monkeypatch.setattr(download, "fetch", fetch)
-        err = fails(capsys, "train", "--data", "cifar10", "--download")
-        assert f"{tmp_path / 'data' / 'cifar10'}: expected a folder for each class" in err
+        return asked
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ["train", "--epochs", "1", "--size", "64", "--data"],
+            ["check-data"],
+            ["augment", "--write-mean-image", "mean.npy", "--data"],
+            ["evaluate", "--weights", "run", "--data"],
+        ],
+    )
+    def test_what_came_is_used(self, asked, capsys, argv):
+        if "run" in argv:
+            colours = write_class_folders(Path("colours"), 2)
+            assert main(["train", "--data", str(colours), "--epochs", "1", "--size", "64", "--out", "run"]) == 0
+        assert "cifar10 (--download fetches it)" in fails(capsys, *argv, "cifar10")
+        assert main([*argv, "cifar10", "--download"]) == 0
         assert asked == ["cifar10"]
-        assert "no folder" in fails(capsys, "train", "--data", "cifar100")
-        assert "(--download fetches it)" in fails(capsys, "train", "--data", "cifar100")
+
+    def test_a_run_does_not_fetch_again(self, asked, tmp_path):
+        assert main(["train", "--data", "cifar10", "--download", "--epochs", "1", "--size", "64"]) == 0
+        assert main(["train", "--config", "runs/cifar10/config.toml"]) == 0
+        assert asked == ["cifar10"]
 
 
 def test_ten_crops_are_judged_by_their_mean_probabilities(folder):

@@ -9,13 +9,14 @@ import argparse
 from pathlib import Path
 
 from .augmentation import add_augmentation, augmented
-from .common import UserError, count, natural, sentences
+from .common import UserError, add_download, count, fetch, natural, sentences
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preview", type=Path, metavar="PNG", help="draw a sheet of versions of a picture")
     parser.add_argument("--write-mean-image", type=Path, metavar="NPY", help="compute the mean image and write it")
     parser.add_argument("--data", metavar="FOLDER", default="digits", help="as train has it (default: %(default)s)")
+    add_download(parser)
     parser.add_argument("--size", type=count, metavar="PIXELS", help="of a side, as train has it")
     parser.add_argument("--picture", type=natural, default=0, metavar="N", help="of the training set (default: 0)")
     parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of what is random (default: 0)")
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.preview is None and args.write_mean_image is None:
         raise UserError("expected --preview PNG or --write-mean-image NPY")
     with sentences():
+        fetch(args)
         loaded = data.load(args.data)
         preparation = augmented(args, loaded, args.size)
         if args.preview is not None:

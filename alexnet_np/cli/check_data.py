@@ -8,7 +8,7 @@ the two sets has. How many pictures are converted when they are read (CMYK, 16 b
 import argparse
 from dataclasses import asdict
 
-from .common import add_json, listed, print_json, sentences
+from .common import add_download, add_json, fetch, listed, print_json, sentences
 
 KINDS = {
     "data": "Cannot be used",
@@ -23,6 +23,7 @@ SHOWN = 10  # of each kind
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="a folder, or another source that train --data takes")
+    add_download(parser)
     add_json(parser)
 
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ..data.check import check
 
     with sentences():
+        fetch(args)
         report = check(
             args.data,
             lambda looks, total: tqdm(looks, desc="check-data", total=total, unit="picture", leave=False, disable=None),

@@ -82,12 +82,22 @@ def add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON, for a program to read")
 
 
-def fetched(name: str) -> str:
-    """The folder of a data set that can be fetched, once it is there; how much has come is shown."""
+def add_download(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="the data are cifar10, cifar100 or fashion-mnist: fetch them into data/ first",
+    )
+
+
+def fetch(args: argparse.Namespace) -> None:
+    """Where --download was given, the data are then the folder that they were fetched into. DataError, OSError."""
     from tqdm import tqdm
 
     from ..data import download
 
+    if not args.download:
+        return
     with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False, disable=None) as bar:
 
         def show(file: str, there: int, total: int | None) -> None:
@@ -95,7 +105,7 @@ def fetched(name: str) -> str:
             bar.total, bar.n = total, there
             bar.refresh()
 
-        return str(download.fetch(name, progress=show))
+        args.data, args.download = str(download.fetch(args.data, progress=show)), False
 
 
 def listed(numbers: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import add_device, add_json, add_model, add_weights, count, print_json, sentences
+from .common import add_device, add_download, add_json, add_model, add_weights, count, fetch, print_json, sentences
 
 if TYPE_CHECKING:
     from ..metrics import Evaluation
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--data", metavar="FOLDER", help="as train has it (default: the run's own data)")
+    add_download(parser)
     add_model(parser)
     parser.add_argument(
         "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from .. import data, metrics, runs
 
     with sentences():
+        fetch(args)
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
         net = trained.net.to(args.device)

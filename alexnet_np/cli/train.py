@@ -19,7 +19,19 @@ from typing import TYPE_CHECKING
 from ..backend import PRECISIONS
 from . import config, telling
 from .augmentation import add_augmentation, augmented
-from .common import UserError, add_device, add_json, add_model, amount, count, fetched, listed, print_json, sentences
+from .common import (
+    UserError,
+    add_device,
+    add_download,
+    add_json,
+    add_model,
+    amount,
+    count,
+    fetch,
+    listed,
+    print_json,
+    sentences,
+)
 from .recipe_flags import add_recipe, chosen_recipe
 from .stop import Stopped, StopRequest
 
@@ -42,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), of tar "
         "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); docs/data.md",
     )
-    data.add_argument(
-        "--download",
-        action="store_true",
-        help="--data is cifar10, cifar100 or fashion-mnist: fetch it into data/ first",
-    )
+    add_download(data)
     add_model(data)
     data.add_argument(
         "--weights",
@@ -177,8 +185,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     """Also says in ``args`` what was left open: see config.write."""
     from .. import data, runs
 
-    if args.download:
-        args.data, args.download = fetched(args.data), False
+    fetch(args)
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
     args.weights = args.weights and str(Path(args.weights).resolve())
     args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())

@@ -16,7 +16,7 @@ TRAIN, TEST = ("train",), ("val", "test")
 class Found:
     """What is in the folders of ``folder``, at any depth: of each, which is a class, its pictures.
 
-    What is a picture, its suffix says; ``passed_over`` has how many other files there are of each. Hidden files are none.
+    What is a picture, its suffix says; how many files of others there are, ``passed_over``. Hidden files do not count.
     """
 
     folder: Path

@@ -12,7 +12,7 @@ from time import sleep
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from ..files import written_whole
+from ..files import rename, written_whole
 from .dataset import DataError
 
 ROOT = Path("data")
@@ -105,7 +105,7 @@ def download(url: str, path: Path, md5: str, progress: Progress = lambda *_: Non
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
             os.fsync(file.fileno())
         if found == md5:
-            os.replace(part, path)
+            rename(part, path)
             return
         part.unlink()
         problem = f"expected a file with the MD5 sum {md5}, got {found}"
@@ -157,7 +157,7 @@ def unpack(archive: Path, folder: Path) -> None:
                         whole.open("wb") as file,
                     ):
                         shutil.copyfileobj(content, file)
-        os.replace(unfinished, folder)
+        rename(unfinished, folder)
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error})") from error
     finally:
