@@ -200,13 +200,13 @@ class AlexNetKeras(Network):
     def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
         """(N, num_classes) before the softmax. backward then takes the gradient of these."""
         self._check_input(x)
-        *body, (_, softmax) = self.walk()
+        *body, softmax = self._layers()
         softmax.forget()
         return self._chain(body, x, training, keep, input_grad)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = False) -> Any:
         """Write every ``grad``, given the gradient of the probabilities after forward, of the logits after logits."""
-        *body, (_, softmax) = self.walk()
+        *body, softmax = self._layers()
         if softmax.has_saved:
             dy = softmax.backward(dy)
         return self._chain_back(body, dy, accumulate, input_grad)

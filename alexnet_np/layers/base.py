@@ -181,7 +181,7 @@ class Layer:
     def _check_input(self, x: Any) -> None:
         """Refuse an x of another library, dtype or shape than this layer takes."""
         dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or [*DTYPES]
-        # There activations are of lower precision than weights.
+        # With precision "bfloat16" activations have it, and weights have float32.
         self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
         self.output_shape(x.shape)
 

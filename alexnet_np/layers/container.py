@@ -1,39 +1,10 @@
-"""Layers one after another: Sequential, and Flatten between images and vectors."""
+"""Layers one after another: the chain rule."""
 
-from collections.abc import Iterable, Iterator
-from math import prod
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from .base import Layer, Parameter, Shape
 from .fused import Fused, fused
-
-
-class Flatten(Layer):
-    """(N, H, W, C) -> (N, H*W*C), in this order: channels run fastest, as in Keras.
-
-    torch flattens (C, H, W): weights of the Linear behind it are permuted on their way in (weights/layouts.py).
-    ``listed=False`` leaves the layer out of printouts, as where torch calls a function instead.
-    """
-
-    def __init__(self, listed: bool = True) -> None:
-        super().__init__()
-        self.listed = listed
-
-    def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(x.reshape(self.output_shape(x.shape)), x.shape)
-
-    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        shape = self._recall(dy)
-        return dy.reshape(shape)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        if len(shape) < 2:
-            raise ValueError(f"{self.label}: expected (N, ...), got {tuple(shape)}")
-        return shape[0], prod(shape[1:])
-
-    def extra_repr(self) -> str:
-        return "start_dim=1, end_dim=-1"
 
 
 class Container(Layer):
@@ -55,11 +26,11 @@ class Container(Layer):
         backward does not reach hold nothing.
         """
         self._check_input(x)  # the whole way, before any layer computes
-        return self._chain(self.walk(), x, training, keep, input_grad)
+        return self._chain(self._layers(), x, training, keep, input_grad)
 
     @staticmethod
-    def _chain(layers: Iterable[tuple[str, Layer]], x: Any, training: bool, keep: bool, input_grad: bool) -> Any:
-        steps = fused(layer for _, layer in layers)
+    def _chain(layers: Sequence[Layer], x: Any, training: bool, keep: bool, input_grad: bool) -> Any:
+        steps = fused(layers)
         end = _end_of_backward(steps, input_grad)
         for i, step in enumerate(steps):
             x = step.forward(x, training)
@@ -72,15 +43,14 @@ class Container(Layer):
 
         Without ``input_grad`` it ends at the first layer that learns: nothing below it has a use for a gradient.
         """
-        return self._chain_back(self.walk(), dy, accumulate, input_grad)
+        return self._chain_back(self._layers(), dy, accumulate, input_grad)
 
     @staticmethod
-    def _chain_back(layers: Iterable[tuple[str, Layer]], dy: Any, accumulate: bool, input_grad: bool) -> Any:
-        chain = [layer for _, layer in layers]
+    def _chain_back(layers: Sequence[Layer], dy: Any, accumulate: bool, input_grad: bool) -> Any:
         if not accumulate:  # the old gradients make room for the new
-            for parameter in (p for layer in chain for p in layer.parameters() if p.requires_grad):
+            for parameter in (p for layer in layers for p in layer.parameters() if p.requires_grad):
                 parameter.grad = None
-        steps = fused(chain)
+        steps = fused(layers)
         end = _end_of_backward(steps, input_grad)
         for i in reversed(range(end, len(steps))):
             dy = steps[i].backward(dy, accumulate, input_grad or i > end)
@@ -104,6 +74,10 @@ class Container(Layer):
     def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
         for key, child in self.children.items():
             yield from child.walk(f"{name}.{key}" if name else key)
+
+    def _layers(self) -> list[Layer]:
+        """Every layer that computes, in the order of forward."""
+        return [layer for _, layer in self.walk()]
 
     def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
         for child in self.children.values():
