@@ -11,6 +11,7 @@ import numpy as np
 from ..files import written_whole
 from . import keras_files, pth
 from .layouts import load_arrays, to_torch
+from .zips import ZIP_MAGIC
 
 if TYPE_CHECKING:
     from ..models import Network
@@ -75,7 +76,7 @@ def _kind(path: str | os.PathLike[str]) -> tuple[str, Callable[[Any], Arrays]]:
         start = file.read(16)
         if start.startswith(keras_files.HDF5_MAGIC):
             return "Keras's HDF5", keras_files.read_h5
-        if start.startswith(pth.ZIP_MAGIC):
+        if start.startswith(ZIP_MAGIC):
             if keras_files.is_archive(file):
                 return "a Keras archive", keras_files.read_archive
             return "torch's zip file", pth.read

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from .layouts import to_keras
-from .pth import member, members
+from .zips import member, members
 
 if TYPE_CHECKING:
     from ..models import Network

@@ -16,14 +16,14 @@ Source: torch/serialization.py and torch/_utils.py of PyTorch 2.
 import io
 import os
 import pickletools
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-ZIP_MAGIC = b"PK\x03\x04"
+from .zips import ZIP_MAGIC, member, members
+
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."
 LEGACY_PROTOCOL = 1001
@@ -43,7 +43,6 @@ FUNCTIONS = {DICT, PARAMETER, *TENSORS}
 Order = Literal["little", "big"]
 
 MAX_PICKLE = 1_000_000  # bytes; AlexNet's has about 1,500
-MAX_DIRECTORY = 200_000  # bytes of a zip file's; an entry takes 46 and its name: at most 4,300
 MAX_OPCODES = 100_000  # AlexNet's 16 tensors take about 600
 MAX_NAME = 200
 MAX_DIMENSIONS = 8
@@ -143,44 +142,6 @@ def _order(record: bytes) -> Order:
     if record not in (b"little", b"big"):
         raise ValueError(f"expected byteorder little or big, got {record[:MAX_NAME]!r}")
     return "little" if record == b"little" else "big"
-
-
-def members(file: BinaryIO) -> zipfile.ZipFile:
-    """The zip file. ValueError where its directory cannot be read, or is too large."""
-    try:
-        archive = zipfile.ZipFile(_Sparing(file))
-    except (zipfile.BadZipFile, NotImplementedError, OverflowError) as error:
-        raise ValueError(f"the zip file is damaged ({error})") from error
-    archive.fp = file
-    return archive
-
-
-class _Sparing:
-    """The file while zipfile reads its directory, which it does at once and whatever its size."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.seek, self.tell, self.seekable = file, file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1, /) -> bytes:
-        if size > MAX_DIRECTORY:
-            raise ValueError(f"the zip file's directory has more than {MAX_DIRECTORY:,} bytes")
-        return self.file.read(size)
-
-
-def member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """The bytes of a member that is not compressed, at most so many. ValueError otherwise."""
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
-        raise ValueError(f"the zip file holds no {name[:MAX_NAME]!r}") from None
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise ValueError(f"{name!r} is compressed or encrypted in the zip file")
-    if info.file_size > most:
-        raise ValueError(f"{name!r} is said to have {info.file_size:,} bytes, more than the file has for it")
-    try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, NotImplementedError, OverflowError, EOFError, OSError) as error:
-        raise ValueError(f"{name!r} is damaged in the zip file ({error})") from error
 
 
 # ---- from placeholders to arrays
