@@ -80,11 +80,8 @@ def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
         raise OSError(f"checkpoint: {folder} could not be made ({error})") from error
     path = folder / f"{step:08}.safetensors"
     write(path, checkpoint)
-    # Later steps than this one are of a run that was taken up again before them, for they were damaged.
-    kept = [old for old in in_ring(folder) if old <= path][-KEPT:]
-    for old in in_ring(folder):
-        if old not in kept:
-            old.unlink()
+    for old in in_ring(folder)[:-KEPT]:
+        old.unlink()
     for unfinished in folder.glob("[0-9]*.safetensors.part"):
         shutil.rmtree(unfinished)
     return path
@@ -112,7 +109,7 @@ def newest_whole(folder: Path) -> tuple[Checkpoint, list[str]]:
 
 
 def remove_after(folder: Path, step: int) -> None:
-    """Remove the damaged checkpoints that a resume from this step skipped: they would crowd out whole ones."""
+    """Remove the checkpoints of later steps, which a resume from this one skipped: they would crowd out whole ones."""
     for path in in_ring(folder):
         if int(path.stem) > step:
             path.unlink()

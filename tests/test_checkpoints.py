@@ -188,6 +188,7 @@ def test_the_one_before_a_damaged_one_is_taken_and_the_damaged_one_goes(tmp_path
     checkpoint, [sentence] = checkpoints.newest_whole(tmp_path)
     assert checkpoint.state == {"step": 10}
     assert "00000020.safetensors is not a" in sentence
+    checkpoints.remove_after(tmp_path, 10)
     checkpoints.save_in_ring(tmp_path, 15, small_checkpoint(15))
     assert names(tmp_path) == ["00000010.safetensors", "00000015.safetensors"]
 

@@ -1,6 +1,8 @@
 """The IDX format of MNIST and its successors (http://yann.lecun.com/exdb/mnist), and folders of such files.
 
-2 bytes 0 | 1 byte type | 1 byte number of axes | a big-endian uint32 for each axis | the values, big-endian
+2 bytes 0 | 1 byte type | 1 byte number of axes | a big-endian uint32 for each axis | the values
+
+Of the format's types only 8, unsigned bytes, is read: pictures and labels are of no other.
 """
 
 import gzip
@@ -16,29 +18,27 @@ import numpy as np
 from .dataset import Arrays, DataError
 
 NAME = re.compile(r"(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
-DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-GZIP = b"\x1f\x8b"
+START, GZIP = b"\0\0\x08", b"\x1f\x8b"
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array in an IDX file, gzip-compressed or plain. ValueError where it is none, or not whole."""
+    """The uint8 array in an IDX file, gzip-compressed or plain. ValueError where it is none, or not whole."""
     content = Path(path).read_bytes()
     if content.startswith(GZIP):
         try:
             content = gzip.decompress(content)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: the compressed file is damaged or cut short ({error})") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in DTYPES:
+    if len(content) < 4 or not content.startswith(START):
         raise ValueError(
-            f"{path}: is not an IDX file (expected two zero bytes and a type at the start, got {content[:4]!r})"
+            f"{path}: is not an IDX file of unsigned bytes (expected {START!r} first, got {content[:3]!r})"
         )
-    dtype, axes = np.dtype(DTYPES[content[2]]), content[3]
-    start = 4 + 4 * axes
+    start = 4 + 4 * content[3]
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4")) if len(content) >= start else ()
-    expected = start + prod(shape) * dtype.itemsize
-    if len(shape) != axes or len(content) != expected:
+    expected = start + prod(shape)
+    if len(content) != expected:
         raise ValueError(f"{path}: expected {expected} bytes for an array of shape {shape}, got {len(content)}")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def parts(folder: Path) -> tuple[Arrays, Arrays | None] | None:
@@ -66,8 +66,8 @@ def _part(
         images, labels = (read(path) for path in paths)
     except ValueError as error:
         raise DataError(str(error)) from error
-    if labels.ndim != 1 or labels.dtype != np.uint8 or labels.size == 0:
-        raise DataError(f"{paths[1]}: expected labels, uint8 (N,), got {labels.dtype} {labels.shape}")
+    if labels.ndim != 1 or labels.size == 0:
+        raise DataError(f"{paths[1]}: expected labels (N,), got {labels.shape}")
     try:
         return Arrays(images, labels, classes or [str(label) for label in range(int(labels.max()) + 1)])
     except DataError as error:
