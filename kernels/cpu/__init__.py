@@ -1,7 +1,7 @@
 """The cpu book: the reference book's sums, fast on a CPU with Numba and threads.
 
     simd, gemm, jit, threads, memory     what the chapters are built from
-    conv (winograd, im2col), linear, pool, dropout, sgd     the chapters
+    conv (winograd, im2col), linear, pool, norm, dropout, sgd     the chapters
 
 All of it is for float32; other dtypes, and whatever is left out here, are the reference book's.
 """
@@ -18,6 +18,7 @@ from .conv import (
 )
 from .dropout import dropout_backward, dropout_forward
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
+from .norm import local_response_norm_backward, local_response_norm_forward
 from .pool import (
     adaptive_avg_pool2d_backward,
     adaptive_avg_pool2d_forward,
@@ -42,6 +43,8 @@ __all__ = [
     "linear_forward",
     "linear_relu_backward",
     "linear_relu_forward",
+    "local_response_norm_backward",
+    "local_response_norm_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
     "sgd_2012_all_inplace",
