@@ -41,12 +41,12 @@ def local_response_norm_forward(
     space = across == "space"
     window = Window(H, W, C, C // groups, space, size // 2, (size - 1) // 2)
     a = np.float32(alpha / size ** (2 if space else 1) if divide_alpha else alpha)
-    beta, x = np.float32(beta), floats(x)
+    x, exponent = floats(x), np.float32(beta)
     squares, s, y = (memory.empty(x.shape) for _ in range(3))
     _everywhere(_squares, x, squares)
     flat = (x.ravel(), squares.ravel(), s.ravel(), y.ravel())
-    threads.run(_forward, [(window, *flat, a, beta, np.float32(k), r0, r1) for r0, r1 in threads.shares(N * H)])
-    return y, ("cpu", x, s, window, a, beta)
+    threads.run(_forward, [(window, *flat, a, exponent, np.float32(k), r0, r1) for r0, r1 in threads.shares(N * H)])
+    return y, ("cpu", x, s, window, a, exponent)
 
 
 def local_response_norm_backward(dy: Any, saved: Any) -> Any:
