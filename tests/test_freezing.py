@@ -6,7 +6,7 @@ from pictures import small_network
 from pretended_gpu import Graph, pretend
 from small_training import RECIPE, assert_same, new_trainer, train, weights_of
 
-from alexnet_np import gradcheck, layers, losses, optim
+from alexnet_np import gradcheck, layers, losses, models, optim
 from alexnet_np.recipe import Recipe
 from alexnet_np.step import NotFiniteError, Step
 
@@ -86,6 +86,39 @@ def test_a_sequential_alone_has_its_input_gradient_as_ever():
     features = new(frozen="features.").children["features"]
     dx = features.backward(features.forward(IMAGES))
     assert dx.shape == IMAGES.shape
+
+
+class EndsInSoftmax(models.AlexNetKeras):
+    """A small network with the methods of AlexNetKeras."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        models.Network.__init__(
+            self,
+            conv2d=layers.Conv2d(3, 4, 9, stride=9, rng=rng),
+            relu=layers.ReLU(inplace=True),
+            flatten=layers.Flatten(),
+            dense=layers.Linear(7 * 8 * 4, 3, rng=rng),
+            softmax=layers.Softmax(),
+        )
+
+
+@pytest.mark.parametrize("method", ["forward", "logits"])
+def test_a_network_that_ends_in_softmax_can_be_frozen_too(method):
+    dy = np.random.default_rng(1).standard_normal((6, 3), dtype=np.float32)
+    net, expected = EndsInSoftmax(), EndsInSoftmax()
+    net.children["conv2d"].requires_grad_(False)
+    getattr(expected, method)(IMAGES, input_grad=True)
+    dx = expected.backward(dy, input_grad=True)
+    for input_grad in (False, True):
+        getattr(net, method)(IMAGES, input_grad=input_grad)
+        assert net.children["conv2d"].has_saved == input_grad
+        found = net.backward(dy, input_grad=input_grad)
+        assert found is None if not input_grad else np.array_equal(found, dx)
+        gradients = [p.grad for p in net.parameters()]
+        assert gradients[:2] == [None, None]
+        for gradient, p in zip(gradients[2:], expected.parameters()[2:], strict=True):
+            np.testing.assert_array_equal(gradient, p.grad)
 
 
 def test_where_nothing_learns_nothing_is_done():
