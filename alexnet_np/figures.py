@@ -90,6 +90,18 @@ def sample(net: Network, test: Loader) -> tuple[np.ndarray, list[str], list[str]
     return images, [classes[label] for label in dataset.labels[indices]], [classes[label] for label in predicted]
 
 
+def first_kernels(net: Network, images: np.ndarray) -> np.ndarray:
+    """The first convolution's kernels, (O, KH, KW, 3), a copy.
+
+    For grey ``images`` (N, H, W, 3) the three colours are added, (O, KH, KW, 1): that is all that such
+    pictures see of a kernel.
+    """
+    first = next(layer for _, layer in net.walk() if isinstance(layer, Conv2d))
+    kernels = to_numpy(first.weight.data).transpose(3, 0, 1, 2)  # (O, KH, KW, 3)
+    grey = bool((images == images[..., :1]).all())
+    return kernels.sum(axis=3, keepdims=True) if grey else kernels.copy()
+
+
 @contextmanager
 def _figure(path: str | os.PathLike[str], title: str, inches: tuple[float, float]) -> Iterator[Any]:
     """An empty figure with a title; what is drawn on it is saved at the end."""
@@ -127,18 +139,6 @@ def _curves(figure: Any, history: Sequence[Epoch]) -> None:
         axes.set_ylim(0, 100 if name == "accuracy" else 1.05 * axes.get_ylim()[1])
         axes.grid(axis="y", color="#e8e8e8")
         axes.legend()
-
-
-def first_kernels(net: Network, images: np.ndarray) -> np.ndarray:
-    """The first convolution's kernels, (O, KH, KW, 3), a copy.
-
-    For grey ``images`` (N, H, W, 3) the three colours are added, (O, KH, KW, 1): that is all that such
-    pictures see of a kernel.
-    """
-    first = next(layer for _, layer in net.walk() if isinstance(layer, Conv2d))
-    kernels = to_numpy(first.weight.data).transpose(3, 0, 1, 2)  # (O, KH, KW, 3)
-    grey = bool((images == images[..., :1]).all())
-    return kernels.sum(axis=3, keepdims=True) if grey else kernels.copy()
 
 
 def _filters(figure: Any, kernels: np.ndarray) -> None:

@@ -1,8 +1,9 @@
-"""How weights start: three published rules, always named, never implicit.
+"""How weights start: three published rules and one for weights that will be loaded, always by name.
 
     torch   weights and biases uniform in +-1/sqrt(fan_in)                  torch.nn.Conv2d and Linear
     keras   weights uniform in +-sqrt(6/(fan_in + fan_out)), biases 0       Glorot & Bengio 2010, eq. 16
     paper   weights normal with standard deviation 0.01, biases 0 or 1      Krizhevsky et al. 2012, section 5
+    zeros   weights and biases 0
 
 fan_in is how many inputs an output has: KH*KW*C/G in a convolution, the input features of a linear layer.
 fan_out is KH*KW*O, or the output features. (torch calls its rule Kaiming uniform with a = sqrt 5. The paper's

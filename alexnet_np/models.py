@@ -53,7 +53,7 @@ class Network(Container):
 
     @property
     def device(self) -> str:
-        """ "reference", "cpu" or "gpu"."""
+        """Where it computes: "reference", "cpu" or "gpu"."""
         return self.backend.device
 
     def forward(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:

@@ -105,7 +105,10 @@ class Container(Layer):
 
 
 def _end_of_backward(steps: list[Layer | Fused], input_grad: bool) -> int:
-    """The index of the last step that backward takes: the first that learns, or 0 where dx is asked for."""
+    """The index of the last step that backward takes: the first that learns, or 0 where dx is asked for.
+
+    Where nothing learns, it is their number: no step is taken.
+    """
     return 0 if input_grad else next((i for i, step in enumerate(steps) if step.learns), len(steps))
 
 
