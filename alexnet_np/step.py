@@ -12,23 +12,19 @@ A step that meets NaN or infinity changes no weight and no velocity, and its los
     "gpu"                 on the device, where the update is skipped: nobody waits for the device in the middle of a
                           step. Who reads the loss sees NaN, and raise_if_skipped says where it came from.
 
-The recording (a CUDA graph) spares the 150 launches of a step, which take Python longer than they take the GPU. What
-it holds is fixed: addresses, shapes, momentum, the probability of dropout. So the step copies the batch to where
-the recording reads it; learning rates and the counters of the dropout masks are values on the device, and every
-replay is a new step. Each batch size has its recording. When what is fixed has changed after all (weights that moved,
-say), the step records anew. The first step of each kind runs unrecorded: it compiles kernels and makes velocities.
+A recorded step (recording.py) is a new one each time: learning rates, and the seeds and counters of the dropout masks,
+are values on the device. Momentum and the probability of dropout are fixed in it: it is recorded anew when they change.
 """
 
-import operator
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
 
-from . import losses
+from . import losses, recording
 from .layers import Dropout, Softmax
 from .models import Network
 from .optim import SGD
@@ -43,7 +39,7 @@ class Step:
 
     ``graph=False`` never records: for a debugger, and for comparison. Other devices than "gpu" never do.
     The pictures go through the network in ``parts``, one after another, whose gradients add up to those of the
-    whole batch: less memory, the same step.
+    whole batch: less memory, the same step. Gradients of a recorded step are the recording's: they go with it.
     """
 
     def __init__(
@@ -55,10 +51,8 @@ class Step:
         self.label_smoothing = label_smoothing
         self.parts = parts
         self._rates: list[Any] = []  # on the device, one for each group
-        self._recordings: dict[Any, _Recording] = {}  # by the kind of batch
-        self._prepared: dict[Any, _Fixed] = {}  # with what a kind of batch last ran unrecorded
-        self._stream: Any = None  # for recording
-        self._pool: Any = None  # of the recordings' memory: they run one after the other, and share it
+        self._recorder = recording.Recorder()
+        weakref.finalize(self, _take_back, net, self._recorder).atexit = False
 
     def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
         """The loss, and how many of the batch were right.
@@ -75,7 +69,13 @@ class Step:
         if net.device != "gpu":
             return self._on_cpu(images, labels)
         self._write_rates()
-        return self._recorded(images, labels) if self.graph else self._on_gpu(images, labels)
+        if not self.graph:
+            loss, correct, *_ = self._on_gpu(images, labels)
+            return loss, correct
+        loss, correct, *gradients = self._recorder.run(self._on_gpu, self._fixed, images, labels)
+        for p, gradient in zip(net.parameters(), gradients, strict=True):
+            p.grad = gradient
+        return loss.copy(), correct.copy()  # the next replay writes over its own
 
     def raise_if_skipped(self, loss: Any, images: Any, labels: Any) -> None:
         """Raise NotFiniteError where this loss is NaN, saying where in the step of this batch that began.
@@ -100,15 +100,18 @@ class Step:
         self.sgd.step()
         return float(loss), int(correct)
 
-    def _on_gpu(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        """The whole step without a look at its numbers. A rate of NaN tells the gpu book's SGD to change nothing."""
+    def _on_gpu(self, images: Any, labels: Any) -> tuple[Any, ...]:
+        """The whole step without a look at its numbers: loss, right answers, gradients.
+
+        A rate of NaN tells the gpu book's SGD to change nothing.
+        """
         xp = self.net.backend.xp
         loss, correct, health = self._gradients(images, labels)
         finite = xp.isfinite(health)
         nan = xp.full((), np.nan, self._rates[0].dtype)
         with _rates_of(self.sgd, [xp.where(finite, rate, nan) for rate in self._rates]):
             self.sgd.step()
-        return xp.where(finite, loss, nan), correct
+        return xp.where(finite, loss, nan), correct, *(p.grad for p in self.net.parameters())
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Forward, loss and backward. The loss, the right answers, and a number that is finite if all of it is."""
@@ -145,92 +148,23 @@ class Step:
         for rate, group in zip(self._rates, groups, strict=True):
             rate.fill(group.lr)
 
-    # ---- recorded
-
-    def _recorded(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        """By the recording for such a batch; by a new one, or unrecorded, where it has to be."""
-        kind, fixed = (images.shape, labels.dtype.str), self._fixed()
-        recording = self._recordings.get(kind)
-        if recording is None or not recording.fixed.is_as(fixed):
-            self._recordings.pop(kind, None)  # its memory is for the next
-            prepared = self._prepared.get(kind)
-            if prepared is None or not prepared.is_as(fixed):
-                result = self._on_gpu(images, labels)
-                self._prepared[kind] = self._fixed()
-                return result
-            recording = self._recordings[kind] = self._record(images, labels, fixed)
-        recording.images[...] = images
-        recording.labels[...] = labels
-        recording.graph.launch()
-        for p, gradient in zip(self.net.parameters(), recording.gradients, strict=True):
-            p.grad = gradient
-        return recording.loss.copy(), recording.correct.copy()  # the next replay writes over its own
-
-    def _record(self, images: Any, labels: Any, fixed: "_Fixed") -> "_Recording":
-        """Nothing is computed here: the device is told what a step is."""
-        xp = self.net.backend.xp
-        self._stream = self._stream or xp.cuda.Stream(non_blocking=True)
-        self._pool = self._pool or xp.cuda.MemoryPool()
-        # Memory that a recording uses for a moment it will use again in each replay: nobody else may have it. The
-        # unrecorded step has left as much in the common pool.
-        xp.get_default_memory_pool().free_all_blocks()
-        with xp.cuda.using_allocator(self._pool.malloc), self._stream:
-            images, labels = xp.empty_like(images), xp.empty_like(labels)
-            self._stream.begin_capture()
-            try:
-                loss, correct = self._on_gpu(images, labels)
-            except BaseException:
-                with suppress(Exception):  # it is the first error that matters
-                    self._stream.end_capture()
-                raise
-            graph = self._stream.end_capture()
-        return _Recording(graph, fixed, images, labels, loss, correct, [p.grad for p in self.net.parameters()])
-
-    def _fixed(self) -> "_Fixed":
+    def _fixed(self) -> recording.Fixed:
         net, sgd = self.net, self.sgd
-        dropouts = [layer for _, layer in net.walk() if isinstance(layer, Dropout)]
-        return _Fixed(
+        return recording.fixed(
+            net,
+            sgd.velocities.values(),
             (
-                net.backend,
-                *(p.data for p in net.parameters()),
-                *sgd.velocities.values(),
-                *(layer.rng for layer in dropouts),
-            ),
-            (
-                *(layer.p for layer in dropouts),
                 *(p.requires_grad for p in net.parameters()),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )
 
 
-@dataclass(frozen=True)
-class _Fixed:
-    """What a recording holds for good: objects, arrays for their addresses among them, and numbers."""
-
-    objects: tuple[Any, ...]
-    numbers: tuple[Any, ...]
-
-    def is_as(self, other: "_Fixed") -> bool:
-        """Whether these are the very objects of the other, and equal numbers."""
-        return (
-            len(self.objects) == len(other.objects)
-            and all(map(operator.is_, self.objects, other.objects))
-            and self.numbers == other.numbers
-        )
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """A step in a CUDA graph, with all arrays whose addresses are in it and that others could free."""
-
-    graph: Any
-    fixed: _Fixed
-    images: Any
-    labels: Any
-    loss: Any
-    correct: Any
-    gradients: list[Any]
+def _take_back(net: Network, recorder: recording.Recorder) -> None:
+    """Leave the network no gradients that lie in the memory of recordings: they would keep all of it."""
+    for p in net.parameters():
+        if recorder.gives(p.grad):
+            p.grad = None
 
 
 @contextmanager

@@ -6,10 +6,13 @@ each launch; whoever reads a number on the host during it fails, as with CUDA.
 
 import operator
 import sys
-from contextlib import nullcontext
+import weakref
+from contextlib import contextmanager
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from weakref import WeakSet
 
 import numpy as np
 
@@ -27,6 +30,7 @@ class ndarray(np.ndarray):  # noqa: N801
 
     __module__ = "cupy"
     device = SimpleNamespace(id=0, synchronize=lambda: None)
+    memory = None  # what the allocator gave for it, or for what it is a view of
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
         return _do(getattr(ufunc, method), *inputs, out=out[0], **kwargs)
@@ -80,9 +84,15 @@ def _plain(x):
     return x.view(np.ndarray) if isinstance(x, ndarray) else x
 
 
+def _device_array(array, memory):
+    array = array.view(ndarray)
+    array.memory = memory
+    return array
+
+
 def _do(function, *args, out=None, **kwargs):
     """Call the function; during a capture, note that each launch will."""
-    args, kwargs = _plain(args), {name: _plain(value) for name, value in kwargs.items()}
+    given, args, kwargs = args, _plain(args), {name: _plain(value) for name, value in kwargs.items()}
     in_place = out is not None or function in (operator.setitem, np.ndarray.fill, _now, _launch)
     if out is not None:
         kwargs["out"] = _plain(out)
@@ -94,11 +104,13 @@ def _do(function, *args, out=None, **kwargs):
         return out
     with np.errstate(all="ignore"):
         result = np.asarray(function(*args, **kwargs))  # during a capture this only tells shape and dtype
-    is_view = any(isinstance(arg, np.ndarray) and np.may_share_memory(arg, result) for arg in args)
-    if _tape is not None and not is_view:
+    for array, plain in zip(given, args, strict=True):
+        if isinstance(array, ndarray) and np.may_share_memory(plain, result):
+            return _device_array(result, array.memory)
+    if _tape is not None:
         _tape.append(lambda: np.copyto(result, function(*args, **kwargs)))
         result.fill(99)
-    return result.view(ndarray)
+    return _device_array(result, _allocator(result.nbytes))
 
 
 class Generator:
@@ -114,6 +126,49 @@ class Generator:
         return self.rng.integers(high)
 
 
+POOLS = WeakSet()  # that are in use
+
+
+class Pool:
+    """Of memory. As with CuPy's, nobody may have any of a pool that is gone."""
+
+    def __init__(self):
+        self.pieces = WeakSet()
+        POOLS.add(self)
+        weakref.finalize(self, Pool.gone, self.pieces).atexit = False
+
+    def malloc(self, size):
+        self.pieces.add(piece := Piece(ptr=1, device_id=0, size=size))
+        return piece
+
+    def free_all_blocks(self):
+        pass
+
+    @staticmethod
+    def gone(pieces):
+        assert not pieces, "a pool is gone, and there are arrays in its memory"
+
+
+class Piece(SimpleNamespace):
+    """Of memory."""
+
+    __hash__ = object.__hash__
+
+
+DEFAULT_POOL = Pool()
+_allocator = DEFAULT_POOL.malloc
+
+
+@contextmanager
+def _using_allocator(allocator):
+    global _allocator
+    before, _allocator = _allocator, allocator
+    try:
+        yield
+    finally:
+        _allocator = before
+
+
 class Graph:
     launches = 0  # of all of them
 
@@ -127,13 +182,19 @@ class Graph:
                 repeat()
 
 
-class Stream(nullcontext):
+class Stream:
     """Whatever it is asked for has happened when the call returns."""
 
-    ptr = 1
+    numbers = count()
 
     def __init__(self, non_blocking=True):
-        super().__init__()
+        self.ptr = next(Stream.numbers)
+
+    def __enter__(self):
+        _streams.append(self)
+
+    def __exit__(self, *error):
+        _streams.pop()
 
     def wait_event(self, event):
         pass
@@ -151,6 +212,9 @@ class Stream(nullcontext):
         return Graph(tape)
 
 
+_streams = [Stream()]  # the last is the current one
+
+
 def _contiguous(array, dtype=None):
     if not isinstance(array, ndarray):
         raise TypeError("Argument 'a' has incorrect type (expected cupy._core.core._ndarray_base, got numpy.ndarray)")
@@ -163,26 +227,32 @@ def _asarray(array, dtype=None, order="C"):
     return _do(np.array, array, dtype=dtype, order="C")
 
 
+def _empty(shape, dtype):
+    array = np.full(shape, 99, dtype)
+    return _device_array(array, _allocator(array.nbytes))
+
+
 def _cupy():
     module = ModuleType("cupy")
     vars(module).update(vars(np))
     for function in (np.arange, np.full, np.zeros, np.zeros_like):
         setattr(module, function.__name__, partial(_do, function))
-    module.empty = lambda shape, dtype: np.full(shape, 99, dtype).view(ndarray)
+    module.empty = _empty
     module.empty_like = lambda array: module.empty(array.shape, array.dtype)
     module.asarray, module.ascontiguousarray = _asarray, _contiguous
     module.ndarray = ndarray
     module.pretended = True
     module.random = SimpleNamespace(Generator=Generator, default_rng=Generator)
-    pool = SimpleNamespace(malloc=None, free_all_blocks=lambda: None)
-    module.get_default_memory_pool = lambda: pool
+    module.get_default_memory_pool = lambda: DEFAULT_POOL
     module.cuda = SimpleNamespace(
         Device=lambda: ndarray.device,
         Stream=Stream,
         Event=lambda disable_timing: SimpleNamespace(record=lambda stream=None: None, synchronize=lambda: None),
-        get_current_stream=Stream,
-        MemoryPool=lambda: pool,
-        using_allocator=lambda allocator: nullcontext(),
+        get_current_stream=lambda: _streams[-1],
+        MemoryPool=Pool,
+        MemoryPointer=lambda memory, offset: memory,
+        UnownedMemory=lambda ptr, size, owner, device_id: Piece(ptr=ptr, size=size, owner=owner),
+        using_allocator=_using_allocator,
     )
     return module
 

@@ -1,9 +1,12 @@
 """The training step: eager on a CPU, eager and recorded on a GPU that is only pretended."""
 
+import sys
+from importlib import import_module
+
 import numpy as np
 import pytest
 from pictures import COLOURS, colour, small_network
-from pretended_gpu import Graph, gpu_book_problem, pretend, pretend_with_gpu_book
+from pretended_gpu import DEFAULT_POOL, POOLS, Graph, gpu_book_problem, pretend, pretend_with_gpu_book
 
 from alexnet_np import layers, losses, optim
 from alexnet_np.data import Arrays, Preparation
@@ -285,6 +288,45 @@ def test_a_recording_that_fails_leaves_all_as_it_was(gpu, monkeypatch):
     assert step.sgd.lr == 0.05
     assert losses_of(step, given[1:]) == losses_of(expected, given[1:])
     assert_same(weights(step), weights(expected))
+
+
+def pools_of_recordings():
+    return [pool for pool in POOLS if pool is not DEFAULT_POOL]
+
+
+@pytest.mark.parametrize("book", [pretend, pretend_with_gpu_book])
+def test_a_step_that_is_gone_has_given_its_memory_back(monkeypatch, book):
+    """The network's gradients lay in it; those that somebody else has stay."""
+    if book is pretend_with_gpu_book and (sentence := gpu_book_problem()):
+        pytest.skip(sentence)
+    book(monkeypatch)
+    step = new("gpu", dropout=0.5)
+    losses_of(step, [*batches(3), *batches(3, N=2, seed=1)])
+    assert len(pools_of_recordings()) == 1
+    net, mine = step.net, step.net.parameters()[3].grad
+    own = net.parameters()[0]
+    own.grad = np.ones(3)  # of a backward that was not the step's
+    kept = mine.get()
+    del step
+    assert [p.grad for p in net.parameters() if p is not own] == [None] * (len(net.parameters()) - 1)
+    assert own.grad.sum() == 3
+    assert len(pools_of_recordings()) == 1
+    np.testing.assert_array_equal(mine.get(), kept)
+    del mine
+    assert not pools_of_recordings()
+
+
+def test_what_kernels_keep_for_good_is_of_the_common_pool(gpu_book):
+    """And not of the recording in which they first asked for it: they have it longer than that."""
+    cupy, conv = sys.modules["cupy"], import_module("alexnet_np.kernels.gpu.conv")
+    conv._workspaces.clear()
+    losses_of(new("gpu"), batches(3))
+    assert not pools_of_recordings()
+    kept = [array for arrays in conv._workspaces.values() for array in arrays]
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
+        kept.append(import_module("alexnet_np.kernels.gpu.cublas")._scratch(0, 123))
+    assert len(kept) > 1
+    assert all(array.memory in DEFAULT_POOL.pieces for array in kept)
 
 
 def test_a_trainer_on_a_gpu_takes_the_steps_of_the_reference_book(gpu):

@@ -12,7 +12,7 @@ from ..array_module import array_module
 from ..reference.geometry import Pair, output_size, padding_pairs, pair
 from .bias import add_bias, gradient
 from .gemm import multiply
-from .launch import contiguous, has_kernel, launch, rows, runs, width
+from .launch import contiguous, has_kernel, lasting, launch, rows, runs, width
 from .precision import has_product, operand, result_dtype, widened
 
 # Columns are written, multiplied at once and forgotten: so many bytes of them that they need not leave the second-level
@@ -249,5 +249,5 @@ def _workspace(shape: tuple[int, ...], like: Any) -> Any:
     place = None if xp is np else (xp.cuda.Device().id, xp.cuda.get_current_stream().ptr)
     kept = _workspaces.setdefault(place, [])
     if not kept or kept[-1].size < size:
-        kept.append(xp.empty(max(size, WORKSPACE), "uint8"))
+        kept.append(lasting(xp, max(size, WORKSPACE)))
     return kept[-1][:size].view(like.dtype).reshape(shape)

@@ -13,6 +13,8 @@ import sys
 from functools import cache
 from typing import Any
 
+from .launch import lasting
+
 # cudaDataType_t, by the name of the dtype
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 # cublasComputeType_t: how products are rounded. All but float64 add up in float32.
@@ -91,7 +93,7 @@ def _scratch(device: int, stream: int) -> Any:
     """Never given back: graphs hold the address. One for each stream, as two may compute at the same time."""
     import cupy
 
-    return cupy.empty(WORKSPACE, "uint8")
+    return lasting(cupy, WORKSPACE)
 
 
 @cache

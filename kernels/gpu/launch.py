@@ -114,6 +114,14 @@ def width(count: int, *arrays: Any) -> int:
     return lanes if count % lanes == 0 and aligned else 1
 
 
+def lasting(xp: Any, size: int) -> Any:
+    """This many bytes that are never given back: of the common pool, even where a recording has one of its own."""
+    if xp is np:
+        return np.empty(size, "uint8")
+    with xp.cuda.using_allocator(xp.get_default_memory_pool().malloc):
+        return xp.empty(size, "uint8")
+
+
 def address(array: Any) -> int:
     """Where the array begins, in bytes."""
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
