@@ -30,6 +30,7 @@ class Container(Layer):
 
     @staticmethod
     def _chain(layers: Sequence[Layer], x: Any, training: bool, keep: bool, input_grad: bool) -> Any:
+        """Forward of these layers: of all, or, for AlexNetKeras.logits, of all but the softmax."""
         steps = fused(layers)
         end = _end_of_backward(steps, input_grad)
         for i, step in enumerate(steps):
@@ -47,6 +48,7 @@ class Container(Layer):
 
     @staticmethod
     def _chain_back(layers: Sequence[Layer], dy: Any, accumulate: bool, input_grad: bool) -> Any:
+        """Their backward."""
         if not accumulate:  # the old gradients make room for the new
             for parameter in (p for layer in layers for p in layer.parameters() if p.requires_grad):
                 parameter.grad = None

@@ -8,7 +8,8 @@ chain rule: x[i] changes L through every y[o] that it reaches,
 
     dx[i] = sum over o of  dy[o] * (the derivative of y[o] by x[i])
 
-``saved`` is what forward keeps for backward. A' is the transpose of A.
+``saved`` is what forward keeps for backward. A' is the transpose of A. ``xp`` is NumPy, or CuPy where the arrays
+are CuPy's.
 """
 
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
