@@ -346,6 +346,11 @@ def test_a_best_epoch_that_a_resumed_run_has_not_come_to_is_not_its_best(colours
     assert epoch_in(best_in("early")) == 3
 
 
+def test_a_table_that_cannot_be_written_is_named():
+    with pytest.raises(OSError, match=r"nowhere.history\.csv cannot be written \(.*No such file"):
+        runs.write_history(Path("nowhere"), [])
+
+
 def test_tensorboard_writes_events_and_says_what_it_needs(colours, monkeypatch, capsys):
     assert train(colours, "--tensorboard", "--out", "with") == 0
     assert files("with") == {*FILES, "events"}
