@@ -458,6 +458,23 @@ def test_a_resumed_run_keeps_the_list_of_those_that_could_not_be_read(tmp_path, 
     assert set(runs.read_skipped(Path("run"))) == {str(folder / name / "1.png") for name in ("red", "blue")}
 
 
+def test_a_list_that_could_not_be_written_is_written_later(tmp_path, monkeypatch, capsys):
+    folder = write_class_folders(tmp_path / "data", 5)
+    (folder / "red" / "1.png").write_text("no image")
+    write, failed = runs.write_skipped, []
+
+    def write_at_last(*args):
+        if not failed:
+            failed.append(1)
+            raise OSError("disk full")
+        write(*args)
+
+    monkeypatch.setattr(runs, "write_skipped", write_at_last)
+    assert train(folder, "--out", "run") == 0
+    assert set(runs.read_skipped(Path("run"))) == {str(folder / "red" / "1.png")}
+    assert capsys.readouterr().out.count("1 picture could not be read") == 2
+
+
 def test_data_without_a_readable_picture_stop_the_run_and_leave_nothing(tmp_path, capsys):
     folder = write_class_folders(tmp_path / "data", 3)
     for path in folder.glob("*/*"):

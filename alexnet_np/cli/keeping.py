@@ -160,14 +160,14 @@ class Keeper:
         ]
 
     def _tell_of_skipped(self) -> None:
-        """Pictures that could not be read, once for each; a file has all of them."""
+        """Pictures that could not be read, once for each; a file has all. Where it cannot be written, again later."""
         skipped = self.trainer.train.skipped | self.trainer.test.skipped
         new = {path: reason for path, reason in skipped.items() if path not in self.skipped}
         if not new:
             return
-        self.skipped |= new
         with self._going_on():
-            runs.write_skipped(self.folder, self.skipped)
+            runs.write_skipped(self.folder, self.skipped | new)
+            self.skipped |= new
         lines = [f"  {path}: {reason}" for path, reason in list(new.items())[:TOLD]]
         more = [f"  and {len(new) - TOLD} more"] if len(new) > TOLD else []
         number = "1 picture" if len(new) == 1 else f"{len(new)} pictures"
