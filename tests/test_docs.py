@@ -1,4 +1,4 @@
-"""What README and docs/ say: their Python runs, their links lead somewhere."""
+"""What README and docs/ say: their Python runs and prints what they show, their links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -12,13 +12,23 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
 @pages
-def test_python_examples_run(page, tmp_path, monkeypatch):
-    """All of a page's examples in turn, as a reader pastes them."""
+def test_python_examples_run(page, tmp_path, monkeypatch, capsys):
+    """All of a page's examples in turn, as a reader pastes them. An indented block behind one is what it prints."""
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    examples = re.findall(
+        r"^```python\n(.*?)^```\n((?:\n(?:    [^\n]*\n)+)?)", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     namespace = {}
-    for number, example in enumerate(examples, 1):
+    for number, (example, shown) in enumerate(examples, 1):
         exec(compile(example, f"{page.name}, example {number}", "exec"), namespace)
+        printed = plain(capsys.readouterr().out)
+        for part in shown.split("    ...\n"):
+            assert plain(part) in printed, f"{page.name}, example {number}"
+
+
+def plain(text):
+    """Without line breaks and alignment, and without errors near rounding, which differ from machine to machine."""
+    return " ".join(re.sub(r"\b\d\.\de-1\d\b", "~", text).split())
 
 
 @pages
