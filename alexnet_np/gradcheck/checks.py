@@ -143,7 +143,8 @@ def _error(claim: Claim, result: Result) -> GradientError:
     entries = [entry for entry in looked_at.values() if entry]
     bad = [entry for entry in entries if entry.error > claim.tolerance]
     seen = bad or [comparison for comparison in _in_random_directions(claim, index) if comparison]
-    worst = max(seen, key=lambda comparison: comparison.error)
+    # To the two digits that are printed, errors are often equal: then the largest difference is shown.
+    worst = max(seen, key=lambda it: (float(f"{it.error:.1e}"), abs(it.analytic - it.numerical)))
     where = f"{row.tensor}[{', '.join(map(str, worst.index))}]" if worst.index is not None else "a random direction"
     lines = [
         f"the gradient of {row.tensor} is wrong",
