@@ -10,7 +10,7 @@ from typing import Any
 
 from . import compare, gpu, machine, plots, readme, report
 from .contenders import ENTRIES, Entry
-from .run import PARTS, Run, Settings
+from .run import Run, Settings
 from .worker import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -44,13 +44,20 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_names(ENTRIES),
     )
     _add_settings(
-        parser, ENTRIES, (1, 16, 128), "batch 16, two short rounds, the network only: two minutes on two cores"
+        parser, Run, (1, 16, 128), 5, "batch 16, two short rounds, the network only: two minutes on two cores"
     )
     parser.add_argument("--threads", type=_positive, help="for every contender (the cores that this process may use)")
 
     commands = parser.add_subparsers(dest="command", metavar="command", title="on results")
     add = commands.add_parser("gpu", help="the same on a GPU, in three precisions", epilog=_names(gpu.GpuRun.field))
-    _add_settings(add, gpu.GpuRun.field, gpu.BATCHES, "batch 128, two short rounds, the network only, nothing compiled")
+    _add_settings(
+        add, gpu.GpuRun, gpu.BATCHES, gpu.DEFAULTS["rounds"], "batch 128, two rounds, the network only: two minutes"
+    )
+    add.add_argument("--precision", choices=tuple(gpu.PRECISIONS), help="everybody of this one, compilers too")
+    minutes = gpu.DEFAULTS["minutes"]
+    add.add_argument(
+        "--minutes", type=float, help=f"nothing is begun after so many; what is complete is kept ({minutes})"
+    )
     add = commands.add_parser("profile", help="where this project's training step spends its time on a CPU")
     add.add_argument("--batch", type=_positive, default=128, metavar="N", dest="batch_size", help="(128)")
     add = commands.add_parser("training", help="a run of alexnet-np train again, beside PyTorch's with the same masks")
@@ -66,14 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser, field: Sequence[Entry], batches: Sequence[int], quick: str) -> None:
+def _add_settings(
+    parser: argparse.ArgumentParser, run: type[Run], batches: Sequence[int], rounds: int, quick: str
+) -> None:
     parser.add_argument("--quick", action="store_true", help=quick)
-    names = _some_of([entry.name for entry in field])
+    names = _some_of([entry.name for entry in run.field])
     parser.add_argument("--contenders", type=names, metavar="A,B", help="only these; see below")
     sizes = ",".join(map(str, batches))
     parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help=f"batch sizes ({sizes})")
-    parser.add_argument("--rounds", type=_positive, help="turns of every contender (5)")
-    parser.add_argument("--parts", type=_some_of(PARTS), metavar="P,P", help=f"of {','.join(PARTS)} (all)")
+    parser.add_argument("--rounds", type=_positive, help=f"turns of every contender ({rounds})")
+    parser.add_argument("--parts", type=_some_of(run.parts), metavar="P,P", help=f"of {','.join(run.parts)} (all)")
     parser.add_argument(
         "--output", type=Path, help="folder for result.json, report.txt and the plots (runs/benchmark-DATE)"
     )
@@ -84,23 +93,23 @@ def _names(field: Sequence[Entry]) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return _measure(arguments, Run, QUICK if arguments.quick else {})
+    names = [entry.name for entry in ENTRIES if entry.quick or not arguments.quick]
+    return _measure(arguments, Run, {"contenders": tuple(names), **(QUICK if arguments.quick else {})})
 
 
 def _gpu(arguments: argparse.Namespace) -> int:
-    if problem := gpu.problem():
+    if problem := gpu.problem_here():
         raise ValueError(problem)
-    return _measure(arguments, gpu.GpuRun, {"batches": gpu.BATCHES, **(gpu.QUICK if arguments.quick else {})})
+    asked = arguments.precision
+    names = [entry.name for entry in gpu.GpuRun.field if (entry.precision == asked if asked else not entry.slow)]
+    chosen = {"contenders": tuple(names), "parts": gpu.GpuRun.parts, **gpu.DEFAULTS}
+    return _measure(arguments, gpu.GpuRun, chosen | (gpu.QUICK if arguments.quick else {}))
 
 
-def _measure(arguments: argparse.Namespace, run: type[Run], quick: dict[str, Any]) -> int:
-    names = [entry.name for entry in run.field if entry.quick or not arguments.quick]
-    given = {
-        key: value
-        for key in ("contenders", "batches", "threads", "rounds", "parts")
-        if (value := getattr(arguments, key))
-    }
-    settings = Settings(**{"contenders": tuple(names), "threads": machine.cores_allowed(), **quick, **given})
+def _measure(arguments: argparse.Namespace, run: type[Run], chosen: dict[str, Any]) -> int:
+    keys = ("contenders", "batches", "threads", "rounds", "parts", "minutes")
+    given = {key: value for key in keys if (value := getattr(arguments, key, None))}
+    settings = Settings(**{"threads": machine.cores_allowed(), **chosen, **given})
     if settings.threads > machine.cores_allowed():
         raise ValueError(
             f"--threads: expected at most {machine.cores_allowed()}, the cores allowed, got {settings.threads}"

@@ -14,6 +14,11 @@ from typing import Any
 from .report import Result, label, ms, table
 
 LEAST_NOISE = 0.02
+# Of the machine and the settings: what is measured, or said with each figure
+MEASURED = (
+    *("sgemm_gflops", "gemm_gflops", "copy_gbs", "gpu_states"),
+    *("contenders", "batches", "parts", "tolerances"),
+)
 
 
 def text(old: Result, new: Result) -> str:
@@ -39,7 +44,7 @@ def setup_differences(old: Result, new: Result) -> Iterator[str]:
     for section in ("machine", "settings"):
         for key in new[section]:
             before, now = old[section].get(key), new[section][key]
-            if key not in ("sgemm_gflops", "contenders", "batches", "parts", "tolerances") and before != now:
+            if key not in MEASURED and before != now:
                 yield f"{section} {key}: {before} -> {now}"
     for name, row in new["contenders"].items():
         before, now = old["contenders"].get(name, {}).get("version"), row.get("version")

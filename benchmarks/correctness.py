@@ -13,8 +13,10 @@ The error of an array is its relative L2 error, |got - expected| / |expected|. A
   makes 5e-2 and more. The last layer's gradients meet no such kink, and neither do layers alone.
 - An update is small beside its weight, which is rounded: that makes 1e-4. Two steps without the weight decay are off
   by 1e-2 in the last layer, without the momentum by 0.3 in all.
-- TF32 rounds the operands of products to 10 bits behind the point, bfloat16 all activations to 7: SLACK gives each
-  its own tolerances. Of what makes errors of 5e-2, the gate then sees only some; it sees it in float32.
+- TF32 cuts the operands of products to 10 bits behind the point, bfloat16 all activations to 7: SLACK gives each
+  its own tolerances. Tensor cores that cut off instead of rounding make logits smaller by 2e-3 to 6e-3. And far more
+  units end on the other side of their kink: the first layer's gradient is off by 0.1 in TF32, by 0.25 in bfloat16,
+  in anybody's. Of what makes errors of 5e-2 the gate sees it in float32, and in the last layer in all precisions.
 """
 
 from collections.abc import Iterator
@@ -28,8 +30,8 @@ from . import problem
 TOLERANCES = {"logits": 1e-4, "loss": 1e-5, "gradient": 3e-2, "update": 3e-2, "last": 2e-3, "layer": 1e-4}
 SLACK = {
     "float32": TOLERANCES,
-    "tf32": {"logits": 2e-3, "loss": 1e-4, "gradient": 1e-1, "update": 1e-1, "last": 1e-2, "layer": 2e-3},
-    "bfloat16": {"logits": 2e-2, "loss": 1e-3, "gradient": 3e-1, "update": 3e-1, "last": 5e-2, "layer": 1e-2},
+    "tf32": {"logits": 1e-2, "loss": 1e-4, "gradient": 2e-1, "update": 2e-1, "last": 2e-2, "layer": 2e-3},
+    "bfloat16": {"logits": 2e-2, "loss": 1e-3, "gradient": 4e-1, "update": 4e-1, "last": 5e-2, "layer": 1e-2},
 }
 
 
@@ -65,8 +67,17 @@ def write(folder: Path, results: Iterator[tuple[str, Any]]) -> None:
 
 
 def errors(folder: Path, results: Iterator[tuple[str, Any]]) -> dict[str, float]:
-    """The relative L2 error of every result against what was written."""
-    return {name: relative_error(array, np.load(folder / f"{name}.npy", mmap_mode="r")) for name, array in results}
+    """The relative L2 error of every result against what was written.
+
+    Of pictures that come again and again in a larger batch (problem.batch), only logits see that there are more.
+    """
+    found = {}
+    for name, array in results:
+        expected = np.load(folder / f"{name}.npy", mmap_mode="r")
+        if name == "logits" and len(array) % len(expected) == 0:
+            expected = np.resize(expected, (len(array), *expected.shape[1:]))
+        found[name] = relative_error(array, expected)
+    return found
 
 
 def relative_error(got: np.ndarray, expected: np.ndarray) -> float:

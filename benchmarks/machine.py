@@ -88,6 +88,35 @@ def reset_peak() -> None:
             Path("/proc/self/clear_refs").write_text("5")
 
 
+# What nvidia-smi is asked for, and what it is called here
+GPU_STATE = {
+    "memory.used": "memory_mib",
+    "clocks.sm": "sm_mhz",
+    "clocks.max.sm": "sm_most_mhz",
+    "temperature.gpu": "celsius",
+    "power.draw": "watts",
+}
+
+
+def gpu_state() -> dict[str, float]:
+    """Of the first GPU that programs see, now: the memory that is taken, the cores' clock, temperature, power.
+
+    Without what nvidia-smi does not say; empty where it is not installed. It counts alike for all frameworks, CUDA's
+    share included.
+    """
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    command = ["nvidia-smi", f"--id={device}", f"--query-gpu={','.join(GPU_STATE)}", "--format=csv,noheader,nounits"]
+    try:
+        values = _output(command).splitlines()[0].split(",")
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return {}
+    state = {}
+    for name, value in zip(GPU_STATE.values(), values, strict=False):
+        with suppress(ValueError):  # "[N/A]"
+            state[name] = float(value)
+    return state
+
+
 class Load:
     """Seconds of processor time since the object was made: of these processes, and of all others.
 

@@ -10,7 +10,8 @@ From the times of its calls follow, for each contender,
     the ratio              in every round, its turn's time over that of the quickest peer in the same round; then
                            the median, the smallest and the largest over the rounds
 
-A peer is anybody but this project.
+A peer is anybody but this project. On a GPU, which contenders have one after the other (gpu.py), a ratio is that of two
+times, and its range that of any two turns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,21 +65,51 @@ def take_turns(workers: Sequence[Worker], rounds: int, method: str, *arguments: 
 
 def statistics(calls: Mapping[str, Sequence[Sequence[float]]], peers: Sequence[str]) -> dict[str, dict[str, Any]]:
     """calls[contender][round] in seconds -> contender -> the figures above. Ratios are None where there is no peer."""
-    times = {name: np.array([np.median(turn) for turn in turns]) for name, turns in calls.items()}
+    times = _times(calls)
     rivals = [times[name] for name in peers if name in times]
     quickest = np.min(rivals, axis=0) if rivals else None
     figures = {}
     for name, turns in calls.items():
-        q1, median, q3 = np.quantile(times[name], (0.25, 0.5, 0.75))
         ratio = None if quickest is None else times[name] / quickest
-        figures[name] = {
-            "median_s": float(median),
-            "q1_s": float(q1),
-            "q3_s": float(q3),
-            "best_s": float(min(min(turn) for turn in turns)),
-            "ratio": None if ratio is None else float(np.median(ratio)),
-            "ratio_low": None if ratio is None else float(ratio.min()),
-            "ratio_high": None if ratio is None else float(ratio.max()),
-            "calls_s": [[float(seconds) for seconds in turn] for turn in turns],
-        }
+        range_of_ratios = ratio if ratio is None else (np.median(ratio), ratio.min(), ratio.max())
+        figures[name] = _figure(turns, times[name], range_of_ratios)
     return figures
+
+
+def one_after_another(
+    calls: Mapping[str, Sequence[Sequence[float]]], peers: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The same of contenders that did not take turns."""
+    times = _times(calls)
+    rivals = [times[name] for name in peers if name in times]
+    quickest = min(rivals, key=np.median) if rivals else None
+    figures = {}
+    for name, turns in calls.items():
+        own = times[name]
+        ratios = None
+        if own is quickest:
+            ratios = (1.0, 1.0, 1.0)
+        elif quickest is not None:
+            ratios = (np.median(own) / np.median(quickest), own.min() / quickest.max(), own.max() / quickest.min())
+        figures[name] = _figure(turns, own, ratios)
+    return figures
+
+
+def _times(calls: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, np.ndarray]:
+    """Of each turn."""
+    return {name: np.array([np.median(turn) for turn in turns]) for name, turns in calls.items()}
+
+
+def _figure(turns: Sequence[Sequence[float]], times: np.ndarray, ratios: Any) -> dict[str, Any]:
+    q1, median, q3 = np.quantile(times, (0.25, 0.5, 0.75))
+    ratio, low, high = (None, None, None) if ratios is None else map(float, ratios)
+    return {
+        "median_s": float(median),
+        "q1_s": float(q1),
+        "q3_s": float(q3),
+        "best_s": float(min(min(turn) for turn in turns)),
+        "ratio": ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+        "calls_s": [[float(seconds) for seconds in turn] for turn in turns],
+    }

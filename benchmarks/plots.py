@@ -32,6 +32,9 @@ COLOURS = {
     "compile-bfloat16": "#14506e",
     "compile-tf32": "#3f7896",
     "compile-float32": "#7fa8bd",
+    "inductor-bfloat16": "#5b4a8a",
+    "inductor-tf32": "#8b7eb3",
+    "inductor-float32": "#bdb5d5",
     "torch-bfloat16": "#2f8fbf",
     "torch-tf32": "#74b8dc",
     "torch-float32": "#b5d8ea",
@@ -187,9 +190,10 @@ def _figure(width: float, height: float) -> "Figure":
 def _caption(figure: "Figure", result: Result, title: str) -> None:
     """The title above, the machine and the versions below."""
     settings = result["settings"]
+    order = "turns, one contender after the other" if "gpu" in result["machine"] else "rounds in turns"
     lines = (
         f"{report.machine_line(result)}; {report.blas_line(result)}",
-        f"{report.versions_line(result)}; {settings['rounds']} rounds in turns, medians; {report.revision(result)}",
+        f"{report.versions_line(result)}; {settings['rounds']} {order}, medians; {report.revision(result)}",
     )
     columns = int(figure.get_figwidth() * 16)
     text = "\n".join(textwrap.fill(line, columns) for line in lines)

@@ -93,10 +93,21 @@ def weights() -> dict[str, np.ndarray]:
     return arrays
 
 
-def batch(N: int) -> tuple[np.ndarray, np.ndarray]:
-    """Normal noise for images (N, 224, 224, 3), float32, and random labels (N,), int64."""
+def batch(N: int, distinct: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Normal noise for images (N, 224, 224, 3), float32, and random labels (N,), int64.
+
+    Only ``distinct`` of them differ, where that is said: they come again and again, N / distinct times. The loss is a
+    mean, so that it and all gradients are those of the distinct ones, for whoever computes them in float64.
+    """
+    distinct = N if distinct is None else distinct
+    if N % distinct:
+        raise ValueError(f"distinct: expected a divisor of {N}, got {distinct}")
     rng = np.random.default_rng(1)
-    return rng.standard_normal((N, *LAYERS[0].x), dtype=np.float32), rng.integers(CLASSES, size=N)
+    images, labels = (
+        rng.standard_normal((distinct, *LAYERS[0].x), dtype=np.float32),
+        rng.integers(CLASSES, size=distinct),
+    )
+    return np.tile(images, (N // distinct, 1, 1, 1)), np.tile(labels, N // distinct)
 
 
 def layer_data(layer: Layer, N: int, rounded: bool = False) -> dict[str, np.ndarray]:

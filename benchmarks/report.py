@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import correctness, problem
+from .worker import BURST_S, WARM_S
 
 Result = Mapping[str, Any]
 WORKS = ("training step", "inference")
 DIRECTIONS = ("forward", "backward")
-BUSY = 0.1  # cores taken by other programs that spoil a result
+BUSY, BUSY_GPU = 0.1, 1.0  # cores taken by other programs that spoil a result
+GPU_STATE = {"sm_mhz": "MHz", "celsius": "degrees", "watts": "W"}  # which of machine.gpu_state is shown, and its unit
 
 
 def text(result: Result) -> str:
@@ -105,14 +107,23 @@ call that is not counted. Times are medians. A ratio is a time over that of the 
 same round (median and range). GFLOP/s count the operations of direct convolution: with fewer
 multiplications they may pass the peak. Errors are the worst relative L2 errors against float64."""
 METHOD_GPU = """\
-On the GPU a precision is that of products ("tf32") or of activations too ("bfloat16"; weights are kept in
-float32). A ratio is to the quickest peer of the same precision. Calls are timed in bursts, which end when the GPU has
-finished; the time of a call is its share. A backward alone is a burst of both, less the time of a forward."""
+A training step is forward, loss, the gradients of all parameters (not of the images), and SGD with
+momentum {momentum} and weight decay {weight_decay}; dropout draws new masks in every step, and nobody reads
+the loss. Every contender has a process of its own, and the GPU for itself: {rounds} turns of at least
+{turn_s:g} s after {warm:g} s that are not counted. Calls are timed in bursts of {burst:g} s, which end when the GPU
+has finished; the time of a call is its share. Caches are not emptied in between. Times are medians of the
+turns. A precision is that of products ("tf32") or of activations too ("bfloat16"; weights are kept in
+float32). A ratio is to the quickest peer of the same precision; its range is that of any two turns. A
+backward alone is a burst of both, less the time of a forward. GFLOP/s count the operations of direct
+convolution. Errors are the worst relative L2 errors against float64."""
 CAUTION = "CAUTION: other programs were computing on this machine. Do not trust these figures."
 
 
 def _head(result: Result) -> str:
     idle, others = (max((load[key] for load in result["load"]), default=0.0) for key in ("idle_contenders", "others"))
+    on_gpu = "gpu" in result["machine"]
+    method = METHOD_GPU if on_gpu else METHOD
+    constants = {"momentum": problem.MOMENTUM, "weight_decay": problem.WEIGHT_DECAY, "warm": WARM_S, "burst": BURST_S}
     lines = [
         f"{title(result)}, {problem.CLASSES} classes ({revision(result)})",
         "",
@@ -120,12 +131,25 @@ def _head(result: Result) -> str:
         blas_line(result),
         versions_line(result),
         "",
-        METHOD.format(momentum=problem.MOMENTUM, weight_decay=problem.WEIGHT_DECAY, **result["settings"]),
-        *([METHOD_GPU] if "gpu" in result["machine"] else []),
-        f"Waiting contenders kept at most {idle:.2f} cores busy, other programs at most {others:.2f}.",
-        *([CAUTION] if others > BUSY else []),
+        method.format(**constants, **result["settings"]),
+        *_steadiness(result),
+        f"Other programs kept at most {others:.2f} cores busy, waiting contenders {idle:.2f}.",
+        *([CAUTION] if others > (BUSY_GPU if on_gpu else BUSY) else []),
     ]
     return "\n".join(lines)
+
+
+def _steadiness(result: Result) -> Iterator[str]:
+    """Whether a GPU was the same all the time."""
+    for name in dict.fromkeys(row["contender"] for row in result.get("again", ())):
+        changes = [row["change"] for row in result["again"] if row["contender"] == name]
+        yield f"{label(result, name)}, measured again behind the others: {min(changes):+.1%} to {max(changes):+.1%}."
+    states = [state for state in result.get("gpu_states", ()) if GPU_STATE.keys() <= state.keys()]
+    if states:
+        ranges = (
+            f"{min(s[key] for s in states):.0f}-{max(s[key] for s in states):.0f} {GPU_STATE[key]}" for key in GPU_STATE
+        )
+        yield f"After the training steps the GPU was at {', '.join(ranges)}."
 
 
 def _network(result: Result) -> Iterator[str]:

@@ -37,6 +37,7 @@ class Settings:
     rounds: int = 5
     turn_s: float = 1.0  # at least
     parts: tuple[str, ...] = PARTS
+    minutes: float | None = None  # of a run on a GPU
 
 
 class Run:
@@ -46,9 +47,12 @@ class Run:
     """
 
     field: Sequence[Entry] = ENTRIES
+    parts = PARTS
     rounded = False
+    statistics = staticmethod(statistics)
 
     def __init__(self, settings: Settings, save: Callable[[dict[str, Any]], None]) -> None:
+        self.start = perf_counter()
         self.settings = settings
         self.save = save
         self.result: dict[str, Any] = {
@@ -67,7 +71,6 @@ class Run:
         }
 
     def __call__(self) -> dict[str, Any]:
-        start = perf_counter()
         self.restrict()
         entries = [entry for name in self.settings.contenders for entry in self.field if entry.name == name]
         for entry in entries:
@@ -76,11 +79,19 @@ class Run:
         self.entries = [entry for entry in entries if not entry.missing]
         self.ceilings()
         for part in self.settings.parts:
-            for N in self.settings.batches if part != "layers" else self.settings.batches[-1:]:
-                getattr(self, part)(N)
-                self.result["seconds"] = round(perf_counter() - start)
-                self.save(self.result)
+            self.measure(part)
         return self.result
+
+    def measure(self, part: str) -> None:
+        """One of PARTS; ``complete`` is called for each piece of it."""
+        for N in self.settings.batches if part != "layers" else self.settings.batches[-1:]:
+            getattr(self, part)(N)
+            self.complete()
+
+    def complete(self) -> None:
+        """Save what there is."""
+        self.result["seconds"] = round(perf_counter() - self.start)
+        self.save(self.result)
 
     # ---- the parts
 
@@ -105,9 +116,7 @@ class Run:
                 able = [worker for worker, works in workers if work in works]
                 turns = self._turns(able, f"{work}, batch {N}", "run", work)
                 for name, figure in self._statistics(turns.calls).items():
-                    gflops = problem.flops(work, N) / figure["median_s"] / 1e9
-                    what = {"batch": N, "work": work, "contender": name}
-                    self.result["network"].append({**what, "gflops": gflops, **figure})
+                    self.result["network"].append(self._network_row(N, work, name, figure))
 
     def layers(self, N: int) -> None:
         """Every layer alone, forward and backward, at the largest batch size."""
@@ -134,9 +143,7 @@ class Run:
                 for direction in ("forward", "backward"):
                     calls = {name: [turn[direction] for turn in rounds] for name, rounds in turns.calls.items()}
                     for name, figure in self._statistics(calls).items():
-                        gflops = N * layer.flops(direction) / figure["median_s"] / 1e9
-                        what = {"batch": N, "layer": layer.name, "direction": direction, "contender": name}
-                        self.result["layers"].append({**what, "gflops": gflops, **figure})
+                        self.result["layers"].append(self._layer_row(N, layer, direction, name, figure))
 
     def startup(self, N: int) -> None:
         """Time to the first step of a fresh process, and its memory; with nothing and with all of its code compiled."""
@@ -148,42 +155,56 @@ class Run:
                     what = {"contender": entry.name, "batch": N, "cache": cache}
                     self.result["startup"].append({**what, **self._fresh(entry, N, variables)})
 
-    def _fresh(self, entry: Entry, N: int, variables: dict[str, str]) -> dict[str, float]:
-        clock = [perf_counter()]
+    def _fresh(self, entry: Entry, N: int, variables: dict[str, str]) -> dict[str, Any]:
+        clock = perf_counter()
         with self._start(entry, variables) as worker:
-            clock.append(perf_counter())
-            aside = worker.call("build", N)
-            clock.append(perf_counter())
-            work = worker.call("works")[-1]
-            built = worker.call("memory")["rss_mib"]
-            clock.append(perf_counter())
+            return self._first_steps(worker, perf_counter() - clock, N)
+
+    def _first_steps(self, worker: Worker, start_s: float, *batch: int) -> dict[str, Any]:
+        """A row of "startup", of a worker that took so long to start: build(*batch), then STEPS."""
+        clock = [perf_counter()]
+        aside = worker.call("build", *batch)
+        clock.append(perf_counter())
+        work = worker.call("works")[-1]
+        built = worker.call("memory")["rss_mib"]
+        clock.append(perf_counter())
+        worker.call("once", work)
+        clock.append(perf_counter())
+        for _ in range(STEPS - 1):
             worker.call("once", work)
-            clock.append(perf_counter())
-            for _ in range(STEPS - 1):
-                worker.call("once", work)
-            memory = worker.call("memory")
-            start, build, first = clock[1] - clock[0], clock[2] - clock[1] - aside, clock[4] - clock[3]
-            return {
-                "work": work,
-                "import_s": start,
-                "build_s": build,
-                "first_s": first,
-                "total_s": start + build + first,
-                "imported_mib": worker.info["rss_mib"],
-                "built_mib": built,
-                "peak_mib": memory["peak_mib"],
-                **({"device_mib": memory["device_mib"]} if "device_mib" in memory else {}),
-            }
+        build, first = clock[1] - clock[0] - aside, clock[3] - clock[2]
+        return {
+            "work": work,
+            "import_s": start_s,
+            "build_s": build,
+            "first_s": first,
+            "total_s": start_s + build + first,
+            "imported_mib": worker.info["rss_mib"],
+            "built_mib": built,
+            "peak_mib": worker.call("memory")["peak_mib"],
+        }
 
     # ---- what they share
 
+    def _network_row(self, N: int, work: str, name: str, figure: Mapping[str, Any]) -> dict[str, Any]:
+        gflops = problem.flops(work, N) / figure["median_s"] / 1e9
+        return {"batch": N, "work": work, "contender": name, "gflops": gflops, **figure}
+
+    def _layer_row(
+        self, N: int, layer: problem.Layer, direction: str, name: str, figure: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        # On a GPU a backward is a difference of times, and may be 0.
+        gflops = N * layer.flops(direction) / figure["median_s"] / 1e9 if figure["median_s"] else 0.0
+        what = {"batch": N, "layer": layer.name, "direction": direction, "contender": name}
+        return {**what, "gflops": gflops, **figure}
+
     def _statistics(self, calls: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """measure.statistics, where the peers of a contender are those of its precision."""
+        """measure.py's, where the peers of a contender are those of its precision."""
         figures: dict[str, dict[str, Any]] = {}
         for precision in dict.fromkeys(entry.precision for entry in self.entries):
             alike = [entry for entry in self.entries if entry.precision == precision]
             own = {entry.name: calls[entry.name] for entry in alike if entry.name in calls}
-            figures |= statistics(own, [entry.name for entry in alike if not entry.ours])
+            figures |= self.statistics(own, [entry.name for entry in alike if not entry.ours])
         return figures
 
     def _start(self, entry: Entry, variables: dict[str, str] | None = None) -> Worker:

@@ -4,6 +4,7 @@ The parent sends (method, arguments) and the child answers, as pickles over the 
 not asked waits in a read: it computes nothing while others are timed. What a framework prints goes to a log.
 """
 
+import gc
 import os
 import pickle
 import subprocess
@@ -32,13 +33,16 @@ ROOT = Path(__file__).parents[1]
 METHODS = {"inference": "infer", "training step": "step"}
 WARM_UP = 2  # calls before the first turn, after those of the check: compilers may take a second look
 PATIENCE_S = 900  # for one answer; then the child is killed
-BURST_S = 0.02  # what is begun on a GPU before anybody waits for it: waiting after each call would be timed with it
+# Of a GPU:
+BURST_S = 0.05  # what is begun before anybody waits for it: waiting after each call would be timed with it
+WARM_S = 0.2  # before the first burst of a turn that counts: clocks rise with the work
 
 # Variables that tune arithmetic libraries, compilers and allocators. A user's machine has none of them.
 TUNING = (
     *("OPENBLAS_", "GOTO_", "BLIS_", "MKL_", "VECLIB_", "DNNL_", "ONEDNN_"),
     *("OMP_", "GOMP_", "KMP_", "NPROC", "MALLOC_"),
     *("NUMBA_", "ALEXNET_NP_", "TORCH", "PYTORCH_", "ATEN_", "TF_", "XLA_", "JAX_", "ORT_"),
+    *("CUPY_", "CUBLAS", "CUDNN_", "NVIDIA_TF32_OVERRIDE", "CUDA_LAUNCH_BLOCKING"),
 )
 
 
@@ -60,6 +64,7 @@ class Worker:
 
     def __init__(self, entry: Entry, threads: int, **variables: str) -> None:
         self.entry = entry
+        self.patience = PATIENCE_S
         self.log = tempfile.TemporaryFile()  # noqa: SIM115, close() closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", str(threads)],
@@ -98,11 +103,14 @@ class Worker:
         self.close()
 
     def _answer(self) -> Any:
-        timer = Timer(PATIENCE_S, self.process.kill)
+        timer = Timer(self.patience, self.process.kill)
+        start = perf_counter()
         timer.start()
         try:
             error, result = pickle.load(self.process.stdout)
         except EOFError:
+            if perf_counter() - start >= self.patience:
+                raise ContenderError(f"no answer in {self.patience:.0f} s") from None
             code = self.process.wait()
             raise ContenderError(f"its process ended with exit code {code}: {self._last_words()}") from None
         finally:
@@ -137,10 +145,16 @@ class Session:
             "rss_mib": machine.rss_mib(),
         }
 
-    def build(self, N: int) -> float:
-        """Make the network and load a batch. Returns the seconds that went into making weights and images."""
+    def build(self, N: int, distinct: int | None = None) -> float:
+        """Make the network and load a batch, in place of what was there: see problem.batch.
+
+        Returns the seconds that went into making weights and images.
+        """
         start = perf_counter()
-        weights, batch = problem.weights(), problem.batch(N)
+        self.contender = None
+        gc.collect()  # in closures of it, it has cycles
+        self.rest()
+        weights, batch = problem.weights(), problem.batch(N, distinct)
         seconds = perf_counter() - start
         self.contender = self.module.Contender(weights, **self.entry.options)
         self.contender.load(*batch)
@@ -168,24 +182,22 @@ class Session:
         method = getattr(self.contender, METHODS[work])
         if not hasattr(self.contender, "finish"):
             return [times[0] for times in _turn((method,), seconds)]
-        times = _bursts(method, self.contender.finish, seconds)
-        self.contender.rest()
-        return times
+        return _bursts(method, self.contender.finish, seconds)
 
     def once(self, work: str) -> None:
         getattr(self.contender, METHODS[work])()
         if hasattr(self.contender, "finish"):
             self.contender.finish()
 
-    def memory(self) -> dict[str, float]:
-        """MiB in main memory now, and at most since this was asked last (since the start, outside Linux).
+    def rest(self) -> None:
+        """Give back what a network before, a first step or a compiler has left on a GPU."""
+        if hasattr(self.module, "rest"):
+            self.module.rest()
 
-        On a GPU also what is taken there: frameworks keep what they have had, so that this is the most.
-        """
+    def memory(self) -> dict[str, float]:
+        """MiB in main memory now, and at most since this was asked last (since the start, outside Linux)."""
         figures = {"rss_mib": machine.rss_mib(), "peak_mib": machine.peak_mib()}
         machine.reset_peak()
-        if hasattr(self.contender, "device_mib"):
-            figures["device_mib"] = self.contender.device_mib()
         return figures
 
     def build_layer(self, name: str, N: int, rounded: bool) -> None:
@@ -244,7 +256,10 @@ def _turn(actions: tuple[Callable[[], Any], ...], seconds: float) -> list[list[f
 
 
 def _bursts(action: Callable[[], Any], finish: Callable[[], None], seconds: float) -> list[float]:
-    """The time of a call, over and over: so many at a time that waiting for their end does not count."""
+    """The time of a call, over and over: so many at a time that waiting for their end does not count.
+
+    Like the first call elsewhere, the first WARM_S are not counted.
+    """
 
     def burst(calls: int) -> float:
         start = perf_counter()
@@ -255,6 +270,9 @@ def _bursts(action: Callable[[], Any], finish: Callable[[], None], seconds: floa
 
     burst(1)
     calls = max(1, round(BURST_S / burst(1)))
+    warm = 0.0
+    while warm < WARM_S:
+        warm += burst(calls)
     times: list[float] = []
     while sum(times) * calls < seconds or not times:
         times.append(burst(calls) / calls)

@@ -12,14 +12,13 @@ and perhaps
 
     LayerTask(layer, data, **options)          one layer alone: forward(), backward(), results()
     set_threads(threads)                       the framework's own way to say it, before anything else
+    rest()                                     gives back what memory of a GPU nobody uses
 
 On a GPU, which computes while Python goes on, infer and step only begin, and what they return stays there. Then a
 contender and a LayerTask also have
 
     finish()                                   waits until all that was begun is done
     logits() -> logits                         what infer computed, in main memory
-    device_mib()                               memory of the GPU that is taken, by all processes
-    rest()                                     gives unused memory back, for the others
 
 Arrays that are handed out otherwise are in main memory, and all are in problem.py's layout. A contender without
 ``step`` only infers. A module is imported in its worker process only: a framework that is not installed costs nothing.
@@ -42,6 +41,7 @@ class Entry:
     needs: tuple[str, ...] = ()  # further packages
     layers: bool = False  # takes part with single layers
     quick: bool = True  # takes part in --quick
+    slow: bool = False  # on a GPU: compiles for minutes, and takes part only where it is asked for
     cache: str = ""  # the variable that names the folder of its compiled code
 
     @property

@@ -4,6 +4,7 @@ The options are those of net.to: device, algorithm, dtype, precision. Its thread
 (worker.py). On a GPU a step is the one that training takes, recorded as a CUDA graph unless ``graph`` is False.
 """
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,18 @@ from alexnet_np.step import Step
 from .. import problem
 
 
+def rest() -> None:
+    if "cupy" in sys.modules:
+        sys.modules["cupy"].get_default_memory_pool().free_all_blocks()
+
+
 class Device:
     """What a contender and a layer alone share on a GPU."""
 
     def __init__(self, device: str, precision: str) -> None:
         self.to = {"precision": precision} if device == "gpu" else {}
         if device == "gpu":
-            self.cupy = backend.get("gpu").xp
-            self.finish = self.cupy.cuda.Device().synchronize
-            self.rest = self.cupy.get_default_memory_pool().free_all_blocks
-            self.device_mib = self._device_mib
-
-    def _device_mib(self) -> float:
-        free, total = self.cupy.cuda.runtime.memGetInfo()
-        return (total - free) / 2**20
+            self.finish = backend.get("gpu").xp.cuda.Device().synchronize
 
 
 class Contender(Device):

@@ -1,10 +1,11 @@
 """JAX: the network as a pure function on channels-last images, jitted; the step takes the parameters' memory over.
 
 XLA sizes its thread pool by the cores that the process may use and by the variable NPROC (worker.py).
-On a GPU it allocates as it goes, not most of the memory at once, which the others need.
+On a GPU it allocates as it goes, not most of the memory at once: what it takes is what it needs. It gives nothing back.
 """
 
 import os
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,8 +29,6 @@ class Device:
         self.dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
         if device == "cuda":
             self.finish = lambda: jax.block_until_ready(self.begun)
-            self.rest = lambda: None
-            self.device_mib = lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
 
 
 class Contender(Device):
@@ -41,27 +40,27 @@ class Contender(Device):
         self.rate = problem.DROPOUT
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.x, self.y = jnp.array(x, self.dtype), jnp.array(y)
+        self.x, self.y = jnp.array(x), jnp.array(y)
 
     def set_dropout(self, p: float) -> None:
         self.rate = p  # an argument of the compiled step: nothing is compiled again
 
     def infer(self) -> Any:
-        self.begun = _logits(self.parameters, self.x)
+        self.begun = _logits(self.parameters, self.x, self.dtype)
         return self.begun if hasattr(self, "finish") else self.logits()
 
     def logits(self) -> np.ndarray:
-        return np.asarray(_logits(self.parameters, self.x), np.float32)
+        return np.asarray(_logits(self.parameters, self.x, self.dtype), np.float32)
 
     def step(self) -> Any:
         self.parameters, self.velocities, self.key, loss = _step(
-            self.parameters, self.velocities, self.key, self.x, self.y, self.rate
+            self.parameters, self.velocities, self.key, self.x, self.y, self.rate, self.dtype
         )
         self.begun = self.parameters
         return loss if hasattr(self, "finish") else float(jax.block_until_ready((loss, self.parameters))[0])
 
     def gradients(self) -> tuple[float, dict[str, np.ndarray]]:
-        loss, gradients = _loss_and_gradients(self.parameters, self.x, self.y, self.key, self.rate)
+        loss, gradients = _loss_and_gradients(self.parameters, self.x, self.y, self.key, self.rate, self.dtype)
         return float(loss), {name: np.asarray(gradient) for name, gradient in gradients.items()}
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -124,23 +123,23 @@ def _network(parameters: Any, x: Any, key: Any, rate: Any) -> Any:
     return x.astype(jnp.float32)
 
 
-@jax.jit
-def _logits(parameters: Any, x: Any) -> Any:
-    return _network(parameters, x, None, None)
+@partial(jax.jit, static_argnames="dtype")
+def _logits(parameters: Any, x: Any, dtype: Any) -> Any:
+    return _network(parameters, x.astype(dtype), None, None)
 
 
-@jax.jit
-def _loss_and_gradients(parameters: Any, x: Any, y: Any, key: Any, rate: Any) -> Any:
+@partial(jax.jit, static_argnames="dtype")
+def _loss_and_gradients(parameters: Any, x: Any, y: Any, key: Any, rate: Any, dtype: Any) -> Any:
     def loss(parameters: Any) -> Any:
-        log_p = jax.nn.log_softmax(_network(parameters, x, key, rate))
+        log_p = jax.nn.log_softmax(_network(parameters, x.astype(dtype), key, rate))
         return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
 
     return jax.value_and_grad(loss)(parameters)
 
 
-def _step_(parameters: Any, velocities: Any, key: Any, x: Any, y: Any, rate: Any) -> Any:
+def _step_(parameters: Any, velocities: Any, key: Any, x: Any, y: Any, rate: Any, dtype: Any) -> Any:
     key, now = jax.random.split(key)
-    loss, gradients = _loss_and_gradients(parameters, x, y, now, rate)
+    loss, gradients = _loss_and_gradients(parameters, x, y, now, rate, dtype)
     velocities = jax.tree.map(
         lambda v, g, w: problem.MOMENTUM * v + (g + problem.WEIGHT_DECAY * w), velocities, gradients, parameters
     )
@@ -148,4 +147,4 @@ def _step_(parameters: Any, velocities: Any, key: Any, x: Any, y: Any, rate: Any
     return parameters, velocities, key, loss
 
 
-_step = jax.jit(_step_, donate_argnums=(0, 1, 2))
+_step = jax.jit(_step_, donate_argnums=(0, 1, 2), static_argnames="dtype")

@@ -19,6 +19,10 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def rest() -> None:
+    torch.cuda.empty_cache()  # without a GPU: nothing
+
+
 class Device:
     """What a contender and a layer alone share: where they compute, and in which precision."""
 
@@ -29,8 +33,6 @@ class Device:
             _allow_tf32(precision == "tf32")
             torch.backends.cudnn.benchmark = True
             self.finish = torch.cuda.synchronize
-            self.rest = torch.cuda.empty_cache
-            self.device_mib = _device_mib
 
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision, where it was asked for."""
@@ -47,7 +49,9 @@ class Contender(Device):
         state = {name: torch.from_numpy(array) for name, array in problem.to_channels_first(weights).items()}
         self.net.load_state_dict(state)
         self.net.to(self.device)
-        self.call = torch.compile(self.net, mode=compiled) if compiled else self.net
+        if compiled:
+            torch.compiler.reset()  # of what was compiled for another batch size: after a few it would give up
+        self.call = torch.compile(self.net, mode=compiled, dynamic=False) if compiled else self.net
         self.loss = nn.CrossEntropyLoss()
         self.sgd = torch.optim.SGD(
             self.net.parameters(), problem.LR, problem.MOMENTUM, weight_decay=problem.WEIGHT_DECAY, fused=True
@@ -173,12 +177,8 @@ def _name(device: str) -> str:
     return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {driver}"
 
 
-def _device_mib() -> float:
-    free, total = torch.cuda.mem_get_info()
-    return (total - free) / 2**20
-
-
 def _allow_tf32(allowed: bool) -> None:
+    # By the older names: Inductor refuses the newer ones up to PyTorch 2.10 at least (pytorch#166387).
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
 

@@ -21,6 +21,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
     """run(contenders, kind=Run, **settings) -> a result, by pretenders; faults={(contender, method): answer}."""
     monkeypatch.setattr(run, "Worker", Pretender)
     monkeypatch.setattr(machine, "restrict", lambda threads: None)
+    monkeypatch.setattr(machine, "gpu_state", Pretender.gpu_state)
     monkeypatch.setattr(measure, "PAUSE_S", 0)
     monkeypatch.setattr(contenders, "find_spec", lambda name: None if name == "jax" else object())
     monkeypatch.setattr(Pretender, "log", [])

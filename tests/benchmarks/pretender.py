@@ -14,6 +14,8 @@ class Pretender:
     """A worker that answers at once: everything takes SECONDS, somewhat longer in every round."""
 
     log: ClassVar[list[tuple[str, ...]]] = []  # what all of them were asked; emptied by the fixture
+    alive: ClassVar[list[str]] = []  # those on a GPU now
+    taken_mib: ClassVar[float] = 3.0
     faults: ClassVar[dict[tuple[str, str], Any]] = {}  # (contender, method) -> what its answer is instead
 
     def __init__(self, entry: Entry, threads: int, **variables: str) -> None:
@@ -25,12 +27,15 @@ class Pretender:
             "rss_mib": 99.0,
         }
         self.calls = 0
+        self.patience = 900.0
 
     def __enter__(self) -> "Pretender":
+        Pretender.alive.append(self.entry.name)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        Pretender.alive.remove(self.entry.name)
+        Pretender.taken_mib = 3.0
 
     def call(self, method: str, *arguments: Any) -> Any:
         self.log.append((self.entry.name, method, *map(str, arguments)))
@@ -41,7 +46,12 @@ class Pretender:
             return fault
         return getattr(self, method)(*arguments)
 
-    def build(self, N: int) -> float:
+    @staticmethod
+    def gpu_state() -> dict[str, float]:
+        """Of a GPU that has almost nothing on it before a step, and 2222 MiB more behind it."""
+        return {"memory_mib": Pretender.taken_mib, "sm_mhz": 1980.0, "celsius": 50.0, "watts": 300.0}
+
+    def build(self, N: int, distinct: int | None = None) -> float:
         return 0.1
 
     def works(self) -> list[str]:
@@ -66,7 +76,10 @@ class Pretender:
     def sgemm(self) -> float:
         return 470.0
 
+    def once(self, work: str) -> None:
+        Pretender.taken_mib = 2225.0
+
     def expect(self, *_: Any) -> None:
         pass
 
-    expect_layer = build_layer = once = expect
+    expect_layer = build_layer = rest = expect

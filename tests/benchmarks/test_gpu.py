@@ -1,28 +1,30 @@
 """The benchmark on a GPU, with contenders that only pretend, and on GPUs that are pretended."""
 
 import json
+import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch as pytorch
 from PIL import Image
 from pretended_gpu import gpu_book_problem, pretend_with_gpu_book
-from pretender import SECONDS
+from pretender import SECONDS, Pretender
 
 from alexnet_np import backend
-from benchmarks import __main__ as command_line, correctness, gpu, plots, problem, report, worker
+from benchmarks import __main__ as command_line, correctness, gpu, machine, measure, plots, problem, report, worker
 from benchmarks.contenders import alexnet_np, torch
 
 TIMES = {
-    "float32": 8.0,
-    "torch-float32": 10.0,
     "tf32": 3.0,
     "tf32-eager": 6.0,
     "torch-tf32": 4.0,
     "compile-tf32": 2.0,
     "bfloat16": 1.0,
     "torch-bfloat16": 2.0,
+    "float32": 8.0,
+    "torch-float32": 10.0,
 }
 GPU_RUN = gpu.GpuRun
 CEILINGS = {
@@ -36,11 +38,11 @@ CEILINGS = {
 def pretend_gpu(pretend, monkeypatch):
     for name, milliseconds in TIMES.items():
         monkeypatch.setitem(SECONDS, name, milliseconds / 1e3)
-    memory = {"rss_mib": 700.0, "peak_mib": 1234.0, "device_mib": 2222.0}
 
-    def run(faults=None, **settings):
-        answers = {("ceilings", "ceilings"): CEILINGS} | {(name, "memory"): memory for name in TIMES}
-        return pretend(",".join(TIMES), answers | (faults or {}), kind=GPU_RUN, **{"batches": (1, 128), **settings})
+    def run(faults=None, names=TIMES, **settings):
+        answers = {("ceilings", "ceilings"): CEILINGS} | (faults or {})
+        defaults = {"batches": (1, 128), "parts": GPU_RUN.parts, "minutes": 5.0}
+        return pretend(",".join(names), answers, kind=GPU_RUN, **{**defaults, **settings})
 
     return run
 
@@ -62,12 +64,12 @@ def test_a_ratio_is_to_the_quickest_peer_of_the_same_precision(pretend_gpu):
 
 
 def test_each_precision_is_held_to_its_own_tolerance(pretend_gpu):
-    errors = {"logits": 1e-3, "loss": 5e-5, "gradient features.0.weight": 0.05}
+    errors = {"logits": 5e-3, "loss": 5e-5, "gradient features.0.weight": 0.15}
     faults = {(name, "check"): errors for name in TIMES}
     result = pretend_gpu(faults=faults, batches=(128,), parts=("network",))
     assert {row["contender"] for row in result["network"]} == {name for name in TIMES if "float32" not in name}
     reasons = {row["contender"]: row["reason"] for row in result["excluded"]}
-    assert reasons == dict.fromkeys(("float32", "torch-float32"), "logits: relative error 1.0e-03, tolerance 1e-04")
+    assert reasons == dict.fromkeys(("float32", "torch-float32"), "logits: relative error 5.0e-03, tolerance 1e-04")
 
 
 def test_tolerances_widen_with_the_rounding():
@@ -84,13 +86,15 @@ def test_the_report_says_it_all(pretend_gpu):
         "Pretender 9000, 80 GiB; a large product: float32 50, tf32 400, bfloat16 800 TFLOP/s; a large copy: 3300 GB/s",
         "alexnet-np TF32, eager",
         "GPU MiB",
-        "quickest peer of the same precision",
+        "to the quickest peer of the same",
+        "PyTorch TF32, measured again behind the others: +0.0% to +0.0%.",
+        "After the training steps the GPU was at 1980-1980 MHz, 50-50 degrees, 300-300 W.",
         "alexnet-np bfloat16, layers alone: rates, and their shares of a large product and a large copy",
     ):
         assert words in text
     line = next(line for line in text.partition("Training step, batch 128")[2].splitlines() if "np bfloat16" in line)
-    # 128 images of 4.14 GFLOP in 1.16 ms are 459 TFLOP/s: 57 % of a large product in bfloat16.
-    assert line.split()[2:] == ["1.16", "1.15-1.16", "1.04", "110822.5", "459312", "57%", "0.50", "0.50-0.50", "1e-03"]
+    # 128 images of 4.14 GFLOP in 1.22 ms are 434 TFLOP/s: 54 % of a large product in bfloat16.
+    assert line.split()[2:] == ["1.22", "1.22-1.23", "1.10", "104832.1", "434485", "54%", "0.50", "0.49-0.51", "1e-03"]
     assert all("2222" in row for row in text.partition("A fresh process, batch 128")[2].splitlines() if "np " in row)
 
 
@@ -111,6 +115,147 @@ def test_without_ceilings_there_are_times_all_the_same(pretend_gpu):
     text = report.text(pretend_gpu(faults={("ceilings", "ceilings"): fault}))
     assert "ceilings not measured" in text
     assert "alexnet-np TF32" in text
+
+
+# ---- one at a time
+
+
+def test_one_contender_at_a_time_has_the_gpu(pretend_gpu, monkeypatch):
+    together = []
+    call = Pretender.call
+    monkeypatch.setattr(Pretender, "call", lambda self, *a: (together.append(len(Pretender.alive)), call(self, *a))[1])
+    pretend_gpu()
+    assert set(together) == {1}
+
+
+def test_the_first_peer_of_a_precision_is_measured_first_and_last(pretend_gpu):
+    pretend_gpu(parts=("network",), batches=(128,))
+    visits = [name for name, method, *_ in Pretender.log if method == "works"]
+    timed = [name for i, name in enumerate(visits) if visits[i - 1 : i] != [name]]
+    tf32 = ["torch-tf32", "tf32", "tf32-eager", "compile-tf32", "torch-tf32"]
+    assert timed == [*tf32, "torch-bfloat16", "bfloat16", "torch-bfloat16", "torch-float32", "float32", "torch-float32"]
+
+
+def test_everybody_is_checked_before_it_is_timed(pretend_gpu):
+    pretend_gpu(batches=(1, 128, 48))
+    for name in ("tf32", "torch-tf32"):
+        log = [(method, *arguments) for who, method, *arguments in Pretender.log if who == name]
+        first = log.index(("check", next(a for m, *a in log if m == "check")[0]))
+        assert first < next(i for i, (method, *_) in enumerate(log) if method == "run")
+        assert ("build", "128", "16") in log  # of 16 images that come again and again
+        assert ("build", "1", "1") in log
+
+
+def test_a_gpu_that_changed_meanwhile_shows(pretend_gpu, monkeypatch):
+    start, starts = Pretender.__init__, []
+
+    def slower_the_second_time(self, entry, *arguments, **variables):
+        start(self, entry, *arguments, **variables)
+        starts.append(entry.name)
+        if starts.count("torch-tf32") == 2:
+            monkeypatch.setitem(SECONDS, "torch-tf32", 1.1 * TIMES["torch-tf32"] / 1e3)
+
+    monkeypatch.setattr(Pretender, "__init__", slower_the_second_time)
+    result = pretend_gpu(names=("tf32", "torch-tf32"), parts=("network",), batches=(128,))
+    assert [(row["contender"], row["change"]) for row in result["again"]] == [
+        ("torch-tf32", pytest.approx(0.1)),
+        ("torch-tf32", pytest.approx(0.1)),
+    ]
+
+
+def test_who_fails_loses_its_own_figures_and_all_others_are_kept(pretend_gpu):
+    saved = []
+    death = worker.ContenderError("its process ended with exit code -9")
+    result = pretend_gpu({("tf32", "run"): death, ("compile-tf32", "build"): death}, save=saved.append)
+    assert {row["contender"] for row in result["network"]} == TIMES.keys() - {"tf32", "compile-tf32"}
+    assert {row["contender"] for row in result["excluded"]} == {"tf32", "compile-tf32"}
+    assert {row["contender"] for row in result["startup"]} == TIMES.keys() - {"compile-tf32"}
+    assert len(saved) > len(TIMES)
+    assert "exit code -9" in report.text(result)
+
+
+def test_a_run_ends_in_time_and_says_what_is_missing(pretend_gpu, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(gpu, "perf_counter", lambda: now[0])
+    build = Pretender.build
+    monkeypatch.setattr(Pretender, "build", lambda self, *a: (now.__setitem__(0, now[0] + 60), build(self, *a))[1])
+    result = pretend_gpu(minutes=5.5, batches=(128,))
+    # One build of what is expected, two of each contender.
+    assert {row["contender"] for row in result["network"]} == {"torch-tf32", "tf32"}
+    left_out = {row["contender"]: row["reason"] for row in result["excluded"]}
+    assert left_out.keys() == TIMES.keys()  # no layers of anybody
+    assert set(left_out.values()) == {"the time was over (--minutes 5.5)"}
+    text = report.text(result)
+    assert "alexnet-np bfloat16, network: the time was over" in text
+    assert "PyTorch TF32, layers: the time was over" in text
+
+
+def test_nothing_at_all_is_a_result_too(pretend_gpu, tmp_path):
+    result = pretend_gpu(minutes=-1.0)
+    assert "Not timed" in report.text(result)
+    assert plots.draw(result, tmp_path) == []
+
+
+def test_ratios_of_contenders_that_took_no_turns():
+    calls = {"a": [[2.0, 9.0, 2.0], [4.0], [3.0]], "b": [[1.0], [1.5], [2.0]], "ours": [[3.0], [3.0]]}
+    figures = measure.one_after_another(calls, ["a", "b"])
+    found = {name: (f["ratio"], f["ratio_low"], f["ratio_high"]) for name, f in figures.items()}
+    assert found == {"a": (2.0, 1.0, 4.0), "b": (1.0, 1.0, 1.0), "ours": (2.0, 1.5, 3.0)}
+    assert measure.one_after_another({"ours": [[3.0]]}, ["a"])["ours"]["ratio"] is None
+
+
+def test_what_nvidia_smi_says(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    script = tmp_path / "nvidia-smi"
+    script.write_text('#!/bin/sh\necho "$@" > "$0.asked"\necho "1234, 1980, 1980, 45, [N/A]"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert machine.gpu_state() == {"memory_mib": 1234.0, "sm_mhz": 1980.0, "sm_most_mhz": 1980.0, "celsius": 45.0}
+    assert "--query-gpu=memory.used,clocks.sm" in (tmp_path / "nvidia-smi.asked").read_text()
+    script.write_text("#!/bin/sh\nexit 9\n")
+    assert machine.gpu_state() == {}
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert machine.gpu_state() == {}
+
+
+def test_images_that_come_again_have_the_expected_results_of_the_distinct_ones(tmp_path):
+    images, labels = problem.batch(6, 2)
+    few, few_labels = problem.batch(2)
+    np.testing.assert_array_equal(images, np.concatenate([few] * 3))
+    np.testing.assert_array_equal(labels, np.concatenate([few_labels] * 3))
+    with pytest.raises(ValueError, match="distinct: expected a divisor of 6, got 4"):
+        problem.batch(6, 4)
+    logits = np.random.default_rng(0).standard_normal((2, 5))
+    correctness.write(tmp_path, iter([("logits", logits), ("loss", np.array(3.0))]))
+    good = np.concatenate([logits] * 3)
+    swapped = good[[0, 1, 2, 3, 5, 4]]
+    wrong_size = good[:3]
+    for found, least, most in ((good, 0.0, 0.0), (swapped, 0.3, 2.0), (wrong_size, np.inf, np.inf)):
+        errors = correctness.errors(tmp_path, iter([("logits", found), ("loss", np.array(3.0))]))
+        assert errors["loss"] == 0
+        assert least <= errors["logits"] <= most
+
+
+def test_a_network_goes_before_the_next_one_comes(monkeypatch):
+    log = []
+
+    class Contender:
+        def __init__(self, weights, **options):
+            log.append("made")
+
+        def load(self, x, y):
+            self.itself = self  # a cycle, as closures are
+
+        def __del__(self):
+            log.append("gone")
+
+    monkeypatch.setattr(problem, "weights", dict)
+    monkeypatch.setattr(problem, "batch", lambda *_: (None, None))
+    session = worker.Session(gpu.GpuRun.field[0], 1)
+    session.module = SimpleNamespace(Contender=Contender, rest=lambda: log.append("rest"))
+    session.build(1)
+    session.build(2, 1)
+    assert log == ["rest", "made", "gone", "rest", "made"]
 
 
 def test_plots(pretend_gpu, tmp_path):
@@ -161,12 +306,19 @@ def test_the_command_runs_everybody_and_writes_the_result(monkeypatch, tmp_path,
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
     assert command_line.main(["gpu", "--output", str(tmp_path), "--rounds", "2"]) == 0
     assert asked[0].batches == (1, 128, 512, 1024)
-    assert asked[0].contenders == tuple(entry.name for entry in gpu.GpuRun.field)
+    assert asked[0].parts == ("network", "layers")
+    assert (asked[0].rounds, asked[0].minutes) == (2, 8.5)
+    eager = [f"{start}{p}{end}" for p in gpu.PRECISIONS for start, end in (("torch-", ""), ("", ""), ("", "-eager"))]
+    assert asked[0].contenders == tuple(eager)  # none that compile for minutes
     assert "no plots, as matplotlib cannot be imported" in capsys.readouterr().out
     assert (tmp_path / "report.txt").is_file()
     assert command_line.main(["gpu", "--quick", "--output", str(tmp_path)]) == 0
-    assert asked[1].batches == (128,)
-    assert not any(name.startswith("compile") for name in asked[1].contenders)
+    assert (asked[1].batches, asked[1].parts) == ((128,), ("network",))
+    command = ["gpu", "--precision", "tf32", "--minutes", "20", "--parts", "layers", "--output", str(tmp_path)]
+    assert command_line.main(command) == 0
+    everybody = ("torch-tf32", "tf32", "tf32-eager", "compile-tf32", "inductor-tf32", "jax-tf32")
+    assert asked[2].contenders == everybody
+    assert (asked[2].parts, asked[2].minutes) == (("layers",), 20.0)
 
 
 # ---- turns
@@ -236,7 +388,7 @@ def test_layers_of_this_project_pass_the_gate(layer, precision, tmp_path, monkey
     errors = errors_of(task, layer, data, tmp_path)
     assert correctness.objection(errors, precision) is None
     task.finish()
-    task.rest()
+    alexnet_np.rest()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
