@@ -121,6 +121,15 @@ def test_a_missing_gradient_is_said(rng):
         check(Forgetful(), (rng.standard_normal((2, 3)), rng.standard_normal((2, 3))))
 
 
+def test_a_factor_that_may_be_several_things(rng):
+    for wrong, shape, name in (
+        (lambda dy: 2 * dy, (3, 2), r"too large by 2 \(perhaps the channels of the result\)"),
+        (lambda dy: dy / 3, (3, 3), r"too small by 3 \(the channels of the result or the batch size N\)"),
+    ):
+        with pytest.raises(GradientError, match=name):
+            check_function(lambda x: (x + 1, None), lambda dy, saved, wrong=wrong: wrong(dy), (rng.random(shape),))
+
+
 def test_a_single_number_is_not_explained_by_a_factor(rng):
     """That would always fit."""
     with pytest.raises(GradientError) as caught:

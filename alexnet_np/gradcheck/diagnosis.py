@@ -101,7 +101,7 @@ def _factor(it: Suspicion) -> str:
     if np.isclose(factor, -1, rtol=FIT):
         return "the sign is wrong"
     sign = "minus " if factor < 0 else ""
-    for value, name in {2: "2", **_counts(it.claim.y.shape)}.items():
+    for value, name in _counts(it.claim.y.shape).items():
         if np.isclose(abs(factor), value, rtol=FIT):
             return f"it is too large by {sign}{name}: a factor too many, or a sum where forward takes a mean"
         if np.isclose(abs(factor), 1 / value, rtol=FIT):
@@ -111,16 +111,17 @@ def _factor(it: Suspicion) -> str:
 
 
 def _counts(shape: tuple[int, ...]) -> dict[int, str]:
-    """What a factor may come from: the sizes of the result."""
-    counts = {prod(shape): f"{prod(shape)} (the elements of the result)"}
+    """What a factor may come from: 2, and the sizes of the result."""
+    counts = {prod(shape): ["the elements of the result"]}
     if len(shape) == 4:
         pixels = shape[1] * shape[2]
-        counts[shape[0] * pixels] = f"{shape[0] * pixels} (the pixels of all images of the result)"
-        counts[pixels] = f"{pixels} (the pixels of an image of the result)"
+        counts.setdefault(shape[0] * pixels, []).append("the pixels of all images of the result")
+        counts.setdefault(pixels, []).append("the pixels of an image of the result")
     if len(shape) >= 2:
-        counts[shape[-1]] = f"{shape[-1]} (the channels of the result)"
-        counts[shape[0]] = f"{shape[0]} (the batch size N)"
-    return counts
+        counts.setdefault(shape[-1], []).append("the channels of the result")
+        counts.setdefault(shape[0], []).append("the batch size N")
+    names = {count: f"{count} ({' or '.join(what)})" for count, what in counts.items()}
+    return names | {2: f"2 (perhaps {' or '.join(counts[2])})" if 2 in counts else "2"}
 
 
 def _stale(it: Suspicion) -> str:
