@@ -50,7 +50,7 @@ def test_each_forward_serves_one_backward(name):
     layer, x = make(name), example(name)
     dy = like(layer.forward(x))
     layer.backward(dy)
-    with pytest.raises(RuntimeError, match="a forward before it .*, and each forward serves one backward"):
+    with pytest.raises(RuntimeError, match=r"a forward before it .*, and each forward serves one backward"):
         layer.backward(dy)
     assert not layer.has_saved
 
