@@ -9,9 +9,14 @@ somebody has a GPU. Only NumPy, CuPy, PyTorch and pytest are needed with ``-m gp
 """
 
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what others warn of as they are imported is no failure of ours
+    import torch  # noqa: F401
 
 sys.path.append(str(Path(__file__).parents[1] / "kernels"))
 
@@ -23,7 +28,10 @@ GPU = pytest.param("gpu", marks=pytest.mark.gpu)
 
 
 def _cupy():
-    if problem := backend.gpu_problem():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy's import, too
+        problem = backend.gpu_problem()
+    if problem:
         pytest.skip(problem)
     return backend.get("gpu").xp
 
