@@ -9,7 +9,7 @@ from ..array_module import array_module
 
 
 def relu_forward(x: Any) -> tuple[Any, Any]:
-    """y = max(x, 0), element by element, any shape. NaN stays NaN (x * (x > 0) would turn inf into NaN)."""
+    """y = max(x, 0), element by element, any shape. NaN stays NaN (and x * (x > 0) would make NaN of -inf)."""
     xp = array_module(x)
     y = xp.maximum(x, xp.zeros((), x.dtype))
     return y, y
