@@ -69,7 +69,7 @@ def im2col(
     cols = xp.empty((N, OH, OW, KH, KW, C), x.dtype)
     for u in range(KH):
         for v in range(KW):
-            cols[:, :, :, u, v] = padded[:, u : u + OH * SH : SH, v : v + OW * SW : SW][:, :OH, :OW]
+            cols[:, :, :, u, v] = padded[:, u : u + OH * SH : SH, v : v + OW * SW : SW]
     return cols
 
 
