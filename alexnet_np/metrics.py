@@ -33,7 +33,7 @@ class Evaluation:
 
 
 def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
-    """The network's answers to batches of images and labels, as ``Loader.batches`` gives them.
+    """The network's answers to batches of normalised images and labels, as ``Loader.batches`` gives them.
 
     Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
     """
@@ -41,6 +41,8 @@ def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     loss_sum = 0.0
     confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
     for x, labels in batches:
+        if x.dtype == np.uint8:
+            raise TypeError("evaluate: batches: expected normalised images, got bytes: put a Transfer between")
         x = net.backend.asarray(x, net.dtype)
         logits = net.logits(x, keep=False) if x.ndim == 4 else _of_views(net, x)
         loss, _ = losses.softmax_cross_entropy(logits, labels)

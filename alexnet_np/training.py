@@ -99,12 +99,13 @@ class Trainer:
     ) -> None:
         self.net = net
         self.recipe = recipe
-        self.train = Loader(train, preparation, recipe.batch_size, recipe.seed, workers)
-        self.test = Loader(test, preparation, recipe.batch_size, workers=workers)
+        as_bytes = net.device == "gpu"
+        self.train = Loader(train, preparation, recipe.batch_size, recipe.seed, workers, as_bytes=as_bytes)
+        self.test = Loader(test, preparation, recipe.batch_size, workers=workers, as_bytes=as_bytes)
         self.digests = digests(train, test, preparation)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
-        self.transfer = Transfer(net.backend)
+        self.transfer = Transfer(net.backend, preparation)
         self.schedule = recipe.new_schedule(self.sgd, len(self.train))
         self.average = WeightAverage(net, recipe.ema) if recipe.ema else None
         self.epoch = 0
@@ -167,7 +168,8 @@ class Trainer:
         """Test the weights that are to be delivered. DataError where none of the pictures can be read."""
         try:
             with self.delivered():
-                return evaluate(self.net, batches)
+                # With buffers of its own: those of an epoch that was left on the way hold its next batch.
+                return evaluate(self.net, Transfer(self.net.backend, self.test.preparation)(batches))
         except ValueError as error:
             number = len(self.test.dataset)
             if len(self.test.skipped) < number:

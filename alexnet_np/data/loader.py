@@ -37,6 +37,9 @@ class Loader:
     one of the epoch that can be read takes its place, with its own label: a batch keeps its size, and the batches
     after it their pictures, so that an epoch taken up in the middle is the rest of it. In a test it is left out.
 
+    With ``as_bytes`` images come as uint8, not yet normalised: a GPU does that (transfer.py). Where that cannot be, as
+    colours are changed or a mean image is subtracted, they come as ever.
+
     ``waited`` counts the seconds that batches kept their user waiting.
     """
 
@@ -48,6 +51,7 @@ class Loader:
         seed: int | None = None,
         workers: int = WORKERS,
         ten_crop: bool = False,
+        as_bytes: bool = False,
     ) -> None:
         self.dataset = dataset
         self.preparation = preparation
@@ -55,6 +59,8 @@ class Loader:
         self.seed = seed
         self.workers = workers
         self.ten_crop = ten_crop
+        colours_stay = seed is None or not preparation.changes_colours
+        self.as_bytes = as_bytes and colours_stay and preparation.mean_image is None
         self.waited = 0.0
         self.skipped: dict[str, str] = {}
 
@@ -120,7 +126,8 @@ class _Unfinished:
         self.loader, self.read, self.order, self.places, self.epoch = loader, read, order, places, epoch
         size = loader.preparation.size
         views = (10,) if loader.ten_crop else ()
-        self.images = np.empty((len(places), *views, size, size, 3), np.float32)
+        dtype = np.uint8 if loader.as_bytes else np.float32
+        self.images = np.empty((len(places), *views, size, size, 3), dtype)
         self.labels = np.full(len(places), -1, np.int64)
         self.parts = [workers.submit(self._fill, at) for at in range(0, len(places), TOGETHER)]
 
@@ -159,6 +166,6 @@ class _Unfinished:
             reason = error.reason if isinstance(error, PictureError) else str(error)
             skipped[self.loader.dataset.where(index)] = reason
             return False
-        self.images[number] = self.loader.preparation.normalise(image)
+        self.images[number] = image if self.loader.as_bytes else self.loader.preparation.normalise(image)
         self.labels[number] = self.loader.dataset.labels[index]
         return True

@@ -88,6 +88,11 @@ class Preparation:
             raise ValueError(f"augment: expected {', '.join(AUGMENTATIONS)}, got {name!r}")
         return replace(self, **AUGMENTATIONS[name])
 
+    @property
+    def changes_colours(self) -> bool:
+        """Whether training pictures get other colours, which are no bytes any more."""
+        return bool(self.brightness or self.contrast or self.saturation or self.hue or self.colour_noise)
+
     def for_training(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(H, W, 3) uint8 -> (size, size, 3), still 0 to 255; float32 where colours were changed, else uint8"""
         if self.crop == "resized":

@@ -8,44 +8,56 @@ There are two slots. Four things must not overtake one another, and events see t
 buffer once the copy before has left it; the copy begins once the step before has read the GPU's buffer; the step
 begins once the copy has arrived. And the batch after this one is under way before this one is handed out, so that
 there is something to overlap even for who reads each loss at once.
+
+Pictures may travel as bytes (``Loader(as_bytes=True)``): a quarter of the way, and normalised where they arrive.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import lt
 from typing import Any
 
 import numpy as np
 
 from ..backend import Backend
+from .preparation import Preparation
 
 
 class Transfer:
     """Calls of it hand on batches as arrays of a device: ``for images, labels in transfer(loader.batches()):``.
 
-    On "gpu" an array is overwritten after the next batch has been asked for; buffers stay for the next epoch. Other
-    devices get the batches as they are.
+    On "gpu" an array is overwritten after the next batch has been asked for; buffers stay for the next epoch. Images
+    that come as bytes are normalised there. Other devices get the batches as they are.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, preparation: Preparation) -> None:
         self.backend = backend
+        self.preparation = preparation
         if backend.device == "gpu":
             self._stream = backend.xp.cuda.Stream(non_blocking=True)
             self._slots = [_Slot(backend.xp), _Slot(backend.xp)]
 
-    def __call__(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        """The batches, tuples of NumPy arrays, on the device."""
+    def __call__(self, batches: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """The batches, NumPy's arrays of images and labels, on the device."""
         if self.backend.device != "gpu":
             yield from batches
             return
         under_way: _Slot | None = None
-        for number, batch in enumerate(batches):
-            slot = self._slots[number % 2]
-            slot.begin(batch, self._stream)
+        try:
+            for number, batch in enumerate(batches):
+                slot = self._slots[number % 2]
+                slot.begin(batch, self._stream)
+                if under_way is not None:
+                    yield from under_way.hand_out(self._normalised)
+                under_way = slot
             if under_way is not None:
-                yield from under_way.hand_out()
-            under_way = slot
-        if under_way is not None:
-            yield from under_way.hand_out()
+                yield from under_way.hand_out(self._normalised)
+        finally:
+            self._stream.synchronize()  # the buffers may go with the last of who uses them
+
+    def _normalised(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        if images.dtype == np.uint8:
+            images = self.backend.kernels.normalise(images, self.preparation.mean, self.preparation.std)
+        return images, labels
 
 
 class _Slot:
@@ -59,7 +71,7 @@ class _Slot:
         self.on_gpu: list[Any] = []
         self.batch: list[Any] = []  # what is on the GPU, in the shapes of the batch
 
-    def begin(self, batch: tuple[Any, ...], stream: Any) -> None:
+    def begin(self, batch: tuple[Any, Any], stream: Any) -> None:
         """Copy a batch, while the GPU goes on with what it has."""
         arrays = [np.ascontiguousarray(array) for array in batch]
         self.copied.synchronize()  # the pinned buffers are free
@@ -77,11 +89,11 @@ class _Slot:
             self.batch.append(target)
         self.copied.record(stream)
 
-    def hand_out(self) -> Iterator[tuple[Any, ...]]:
-        """The batch, for whatever is begun on the current stream until the next one is asked for."""
+    def hand_out(self, prepare: Callable[[Any, Any], tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """The batch, prepared, for whatever is begun on the current stream until the next one is asked for."""
         self.xp.cuda.get_current_stream().wait_event(self.copied)
         try:
-            yield tuple(self.batch)
+            yield prepare(*self.batch)
         finally:  # also where nobody asks for a next one
             self.used.record()
 

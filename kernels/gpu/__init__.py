@@ -3,7 +3,7 @@
     launch, common.h             finds, compiles and starts the kernels of the .cu files
     gemm, cublas, precision      matrix products
     bias, fused                  what surrounds them
-    images                       pictures on their way in
+    pictures                     their way in
     conv, linear, activation, pool, dropout, norm, loss, sgd     the chapters, each a .py beside its .cu
 
 Kernels take float32, float64 and bfloat16; other dtypes, and whatever is left out here, are the reference book's, which
@@ -21,6 +21,7 @@ from .fused import conv2d_relu_max_pool2d_backward, conv2d_relu_max_pool2d_forwa
 from .linear import linear_backward, linear_forward, linear_relu_backward, linear_relu_forward
 from .loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from .norm import local_response_norm_backward, local_response_norm_forward
+from .pictures import normalise
 from .pool import (
     adaptive_avg_pool2d_backward,
     adaptive_avg_pool2d_forward,
@@ -50,6 +51,7 @@ __all__ = [
     "local_response_norm_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "normalise",
     "relu_backward",
     "relu_forward",
     "sgd_2012_all_inplace",

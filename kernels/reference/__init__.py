@@ -1,6 +1,6 @@
 """The reference book: the definition of every sum, forward beside backward, in plain array code.
 
-Reading order: linear, activation, loss, sgd, then geometry, conv, pool, dropout, norm.
+Reading order: linear, activation, loss, sgd, then geometry, conv, pool, dropout, norm, pictures.
 
 Notation in all files. L is the loss, a single number. dy has the shape of y and holds the derivative of L
 by each element of y: dy[o] = dL / dy[o]. dx, dw and db are the same for x, w and b. Every backward is the
@@ -29,6 +29,7 @@ from .geometry import output_size
 from .linear import linear_backward, linear_forward
 from .loss import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from .norm import local_response_norm_backward, local_response_norm_forward
+from .pictures import normalise
 from .pool import (
     adaptive_avg_pool2d_backward,
     adaptive_avg_pool2d_forward,
@@ -59,6 +60,7 @@ __all__ = [
     "local_response_norm_forward",
     "max_pool2d_backward",
     "max_pool2d_forward",
+    "normalise",
     "output_size",
     "relu_backward",
     "relu_forward",

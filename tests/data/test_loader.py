@@ -34,6 +34,42 @@ def test_testing_goes_through_the_pictures_in_order(dataset):
     assert (images.dtype, images.flags["C_CONTIGUOUS"]) == (np.float32, True)
 
 
+@pytest.mark.parametrize("options", [{}, {"seed": 3}, {"ten_crop": True}])
+def test_bytes_are_what_is_normalised_later(dataset, options):
+    """In training and in the test."""
+    for given, expected in zip(
+        Loader(dataset, PREPARATION, 4, as_bytes=True, **options).batches(1),
+        Loader(dataset, PREPARATION, 4, **options).batches(1),
+        strict=True,
+    ):
+        assert given[0].dtype == np.uint8
+        np.testing.assert_array_equal(PREPARATION.normalise(given[0]), expected[0])
+        np.testing.assert_array_equal(given[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "training", "testing"),
+    [
+        ({}, np.uint8, np.uint8),
+        ({"crop": "resized"}, np.uint8, np.uint8),
+        ({"saturation": 0.2}, np.float32, np.uint8),
+        ({"colour_noise": 0.1}, np.float32, np.uint8),
+        ({"mean_image": "mean.npy"}, np.float32, np.float32),
+    ],
+)
+def test_what_cannot_be_bytes_is_normalised_at_once(dataset, changes, training, testing, tmp_path):
+    if "mean_image" in changes:
+        changes = {"mean_image": str(tmp_path / "mean.npy")}
+        np.save(tmp_path / "mean.npy", np.full((6, 6, 3), 100.0))
+    preparation = replace(PREPARATION, **changes)
+    for seed, dtype in ((1, training), (None, testing)):
+        batches = [Loader(dataset, preparation, 4, seed, as_bytes=as_bytes).batches() for as_bytes in (True, False)]
+        for (images, _), (expected, _) in zip(*batches, strict=True):
+            assert images.dtype == dtype
+            if dtype == np.float32:
+                np.testing.assert_array_equal(images, expected)
+
+
 def test_training_sees_every_picture_once_an_epoch_in_another_order(dataset):
     loader = Loader(dataset, PREPARATION, 4, seed=1)
     orders = [collect(loader.batches(epoch))[1].tolist() for epoch in range(3)]

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from alexnet_np import backend
+from alexnet_np.data import Preparation
 from alexnet_np.data.transfer import Transfer
+
+PREPARATION = Preparation.photographs()
 
 
 class Streams:
@@ -71,6 +74,11 @@ class Streams:
         cuda = SimpleNamespace(Stream=self.stream, Event=self.event, get_current_stream=lambda: self.current)
         return SimpleNamespace(cuda=cuda, empty=empty)
 
+    def normalise(self, images, mean, std):
+        y = np.full(images.shape, 99, np.float32)
+        self.begin(lambda: np.copyto(y, backend.get("reference").kernels.normalise(np.array(images), mean, std)))
+        return y
+
 
 @pytest.fixture
 def transfer_on(monkeypatch):
@@ -78,11 +86,11 @@ def transfer_on(monkeypatch):
 
     def make(streams):
         gpu = backend.Backend("gpu")
-        vars(gpu)["xp"] = streams.cupy()
+        vars(gpu).update(xp=streams.cupy(), kernels=SimpleNamespace(normalise=streams.normalise))
         monkeypatch.setitem(
             sys.modules, "cupyx", SimpleNamespace(empty_pinned=lambda size, dtype: np.full(size, 99, dtype))
         )
-        return Transfer(gpu)
+        return Transfer(gpu, PREPARATION)
 
     return make
 
@@ -108,15 +116,17 @@ def test_every_step_reads_its_own_batch(transfer_on, seed):
     """Over two epochs, the first of which is left in the middle; with pictures as bytes in the second."""
     streams = Streams(seed)
     transfer = transfer_on(streams)
-    first, second = batches(), [(np.round(images).astype(np.uint8), labels) for images, labels in batches(seed=1)]
-    epochs = [(use(streams, transfer, first, stop_after=4), first[:4]), (use(streams, transfer, second), second)]
+    first = batches()
+    second = [((images > 0) * np.uint8(200), labels) for images, labels in batches(seed=1)]
+    normalised = [(PREPARATION.normalise(images), labels) for images, labels in second]
+    epochs = [(use(streams, transfer, first, stop_after=4), first[:4]), (use(streams, transfer, second), normalised)]
     streams.until(lambda: not any(stream.work for stream in streams.streams))
     for read, given in epochs:
         assert len(read) == len(given)
         for found, expected in zip(read, given, strict=True):
             for a, b in zip(found, expected, strict=True):
                 assert a.dtype == b.dtype
-                np.testing.assert_array_equal(a, b)
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 def test_buffers_are_made_once(transfer_on):
@@ -143,5 +153,5 @@ def test_no_batches(transfer_on):
 @pytest.mark.parametrize("device", ["reference", "cpu"])
 def test_a_cpu_gets_the_batches_themselves(device):
     given = batches()
-    for found, expected in zip(Transfer(backend.get(device))(given), given, strict=True):
+    for found, expected in zip(Transfer(backend.get(device), PREPARATION)(given), given, strict=True):
         assert found is expected

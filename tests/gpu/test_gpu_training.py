@@ -154,13 +154,26 @@ def test_a_step_that_is_gone_has_given_its_memory_back(real_cupy):
 
 def test_batches_that_are_transferred_train_as_others_do(real_cupy):
     pytest.importorskip("PIL", reason="alexnet_np.data needs Pillow")
+    from alexnet_np.data import Preparation
     from alexnet_np.data.transfer import Transfer
 
     given = [*batches(5), *batches(1, N=2)]
     plain, transferred = new(real_cupy), new(real_cupy)
     expected = train(plain, given * 2)
-    transfer = Transfer(transferred.net.backend)
+    transfer = Transfer(transferred.net.backend, Preparation.photographs())
     assert [*train(transferred, transfer(given)), *train(transferred, transfer(given))] == expected
+
+
+def test_pictures_that_travel_as_bytes_are_those_that_the_cpu_normalises(real_cupy):
+    pytest.importorskip("PIL", reason="alexnet_np.data needs Pillow")
+    from alexnet_np.data import Preparation
+    from alexnet_np.data.transfer import Transfer
+
+    preparation, rng = Preparation.photographs(), np.random.default_rng(0)
+    given = [(rng.integers(0, 256, (N, 67, 75, 3), np.uint8), np.arange(N)) for N in (4, 4, 4, 3)]
+    found = [to_numpy(images) for images, _ in Transfer(backend.get("gpu"), preparation)(given)]
+    for y, (images, _) in zip(found, given, strict=True):
+        np.testing.assert_allclose(y, preparation.normalise(images), rtol=1e-5, atol=1e-6)
 
 
 def test_steps_are_those_of_torch(real_cupy):
