@@ -73,17 +73,23 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
-    """Write the checkpoint of a step into a folder; then remove all but the newest, and what a kill left behind."""
+    """Write the checkpoint of a step into a folder, and remove what a kill left behind and all but the newest.
+
+    Where the disk has no room for one more, the oldest goes before it is written: the newest stays in any case.
+    """
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OSError(f"checkpoint: {folder} could not be made ({error})") from error
+    for unfinished in folder.glob("[0-9]*.safetensors.part"):
+        shutil.rmtree(unfinished)
+    ring = in_ring(folder)
+    if len(ring) == KEPT and shutil.disk_usage(folder).free < ring[-1].stat().st_size:
+        ring[0].unlink()
     path = folder / f"{step:08}.safetensors"
     write(path, checkpoint)
     for old in in_ring(folder)[:-KEPT]:
         old.unlink()
-    for unfinished in folder.glob("[0-9]*.safetensors.part"):
-        shutil.rmtree(unfinished)
     return path
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -178,6 +179,25 @@ def test_the_ring_keeps_the_newest_two_and_nothing_that_a_kill_left(tmp_path):
     assert names(folder) == ["00000100.safetensors", "00000120.safetensors"]
     checkpoint, damaged = checkpoints.newest_whole(folder)
     assert (checkpoint.state, damaged) == ({"step": 120}, [])
+
+
+def test_where_there_is_no_room_for_a_third_the_oldest_goes_first(tmp_path, monkeypatch):
+    for step in (10, 20):
+        checkpoints.save_in_ring(tmp_path, step, small_checkpoint(step))
+    size = (tmp_path / "00000020.safetensors").stat().st_size
+    room, there = [size], []
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=room[0]))
+
+    def fail(path, checkpoint):
+        there.append(names(tmp_path))
+        raise OSError("disk full")
+
+    monkeypatch.setattr(checkpoints, "write", fail)
+    for room[0] in (size, size - 1, 0):
+        with pytest.raises(OSError, match="disk full"):
+            checkpoints.save_in_ring(tmp_path, 30, small_checkpoint(30))
+    both, newest = ["00000010.safetensors", "00000020.safetensors"], ["00000020.safetensors"]
+    assert there == [both, newest, newest]
 
 
 @damages
