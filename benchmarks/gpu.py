@@ -195,6 +195,9 @@ class GpuRun(Run):
 
     # ---- what is of the device
 
+    def _say(self, text: str) -> None:
+        super()._say(f"{perf_counter() - self.start:4.0f} s  {text}")
+
     def restrict(self) -> None:
         """The cores only begin what the GPU does: everybody has them all."""
 

@@ -1,7 +1,8 @@
 """This project, through its public interface.
 
 The options are those of net.to: device, algorithm, dtype, precision. Its threads come from ALEXNET_NP_NUM_THREADS
-(worker.py). On a GPU a step is the one that training takes, recorded as a CUDA graph unless ``graph`` is False.
+(worker.py). On a GPU a step is the one that training takes; it and inference are recorded as CUDA graphs, unless
+``graph`` is False.
 """
 
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_np import backend, layers, losses, models, optim
+from alexnet_np import backend, layers, losses, models, optim, recording
 from alexnet_np.step import Step
 
 from .. import problem
@@ -39,12 +40,16 @@ class Contender(Device):
         **to: Any,
     ) -> None:
         super().__init__(device, precision)
+        self.recorded = device == "gpu" and graph
         self.net = models.alexnet(init="zeros").to(device, **self.to, **to)
         self.net.load_state_dict(weights)
         self.sgd = optim.SGD(self.net.parameters(), problem.LR, problem.MOMENTUM, problem.WEIGHT_DECAY)
         if device == "gpu":
             train = Step(self.net, self.sgd, graph)
             self.step = lambda: train(self.x, self.y)
+            if self.recorded:
+                recorder = recording.Recorder()
+                self.infer = lambda: recorder.run(self._logits, lambda: recording.fixed(self.net), self.x)[0]
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y = self.net.backend.asarray(x, self.net.dtype), self.net.backend.asarray(y)
@@ -55,9 +60,11 @@ class Contender(Device):
                 layer.p = p
 
     def infer(self) -> Any:
-        return self.net.forward(self.x, keep=False)
+        return self._logits(self.x)[0]
 
     def logits(self) -> np.ndarray:
+        if self.recorded:
+            self.infer()  # the first call is not
         return backend.to_numpy(self.infer())
 
     def step(self) -> float:
@@ -71,6 +78,9 @@ class Contender(Device):
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: backend.to_numpy(w) for name, w in self.net.state_dict().items()}
+
+    def _logits(self, x: Any) -> tuple[Any]:
+        return (self.net.forward(x, keep=False),)
 
     def _backward(self) -> float:
         logits = self.net.forward(self.x, training=True)
