@@ -11,10 +11,10 @@ On a CPU the same seed, machine and number of threads give the same bits, also w
 saved (``checkpoints``) and taken up again on the way. On another device a run goes on with other masks.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from math import log
+from math import isnan, log
 from time import perf_counter
 from typing import Any
 
@@ -105,14 +105,15 @@ class Trainer:
         self.digests = digests(train, test, preparation)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
-        self.transfer = Transfer(net.backend, preparation)
         self.schedule = recipe.new_schedule(self.sgd, len(self.train))
         self.average = WeightAverage(net, recipe.ema) if recipe.ema else None
         self.epoch = 0
         self.batch = 0
         self.between_steps = True
         self.progress = Progress()
+        self._unread: tuple[int, int, Callable[[], list[Any]]] | None = None  # a step's number, images, and numbers
         self.history: list[Epoch] = []
+        self.transfer = self._new_transfer()
 
     @property
     def steps_done(self) -> int:
@@ -135,30 +136,59 @@ class Trainer:
         return self.epoch >= self.recipe.epochs or self.stopped_early
 
     def steps(self) -> Iterator[Progress]:
-        """Train to the end of the epoch, a batch at a time. The caller may stop in between, and go on later."""
+        """Train to the end of the epoch, a batch at a time. The caller may stop in between, and go on later.
+
+        On "gpu" the numbers of a step are read when the next one has been begun, so that the device always has something
+        to do: progress is a step behind there, but for the first step of an epoch and the last.
+        """
         progress = self.progress
         start, waited = perf_counter(), self.train.waited
         for images, labels in self.transfer(self.train.batches(self.epoch, first=self.batch)):
             progress.lr = self.sgd.lr
             self.between_steps = False
-            try:
+            with self._numbered(self.batch + 1):
                 loss, correct = self.step(images, labels)
-                self.step.raise_if_skipped(loss, images, labels)
-            except NotFiniteError as error:
-                raise NotFiniteError(f"epoch {self.epoch + 1}, step {self.batch + 1}: {error}") from error
-            progress.step_loss = float(loss)
             self.schedule.step()
             if self.average:
                 self.average.update()
             self.batch += 1
-            progress.images += len(labels)
-            progress.loss_sum += progress.step_loss * len(labels)
-            progress.correct += int(correct)
+            self._read()
+            self._unread = self.batch, len(labels), self.transfer.back(loss, correct)
+            if self.net.device != "gpu" or not progress.images or self.batch == len(self.train):
+                self._read()
             progress.seconds += perf_counter() - start
             progress.waited += self.train.waited - waited
             self.between_steps = True
             yield progress
             start, waited = perf_counter(), self.train.waited
+
+    def _read(self) -> None:
+        """Note what the step said that has not been read. NotFiniteError, each time, where that was NaN."""
+        if self._unread is None:
+            return
+        number, images, read = self._unread
+        loss, correct = read()
+        if isnan(loss):
+            # The batch has made room for another one; the weights may be those of a step later.
+            batches = self._new_transfer()(self.train.batches(self.epoch, first=number - 1))
+            with self._numbered(number):
+                self.step.raise_if_skipped(loss, *next(batches))
+        self._unread = None
+        self.progress.step_loss = float(loss)
+        self.progress.loss_sum += self.progress.step_loss * images
+        self.progress.images += images
+        self.progress.correct += int(correct)
+
+    @contextmanager
+    def _numbered(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except NotFiniteError as error:
+            raise NotFiniteError(f"epoch {self.epoch + 1}, step {step}: {error}") from error
+
+    def _new_transfer(self) -> Transfer:
+        """With buffers of its own: those of an epoch that was left on the way hold its next batch."""
+        return Transfer(self.net.backend, self.test.preparation)
 
     def delivered(self) -> AbstractContextManager[None]:
         """Within it the network has the weights that are tested and saved: their average, where there is one."""
@@ -168,8 +198,7 @@ class Trainer:
         """Test the weights that are to be delivered. DataError where none of the pictures can be read."""
         try:
             with self.delivered():
-                # With buffers of its own: those of an epoch that was left on the way hold its next batch.
-                return evaluate(self.net, Transfer(self.net.backend, self.test.preparation)(batches))
+                return evaluate(self.net, self._new_transfer()(batches))
         except ValueError as error:
             number = len(self.test.dataset)
             if len(self.test.skipped) < number:
@@ -205,6 +234,7 @@ class Trainer:
 
         Order and crops follow from the seed and the position; the best epoch, from the history.
         """
+        self._read()
         tensors = {f"net.{name}": to_numpy(array) for name, array in self.net.state_dict().items()}
         tensors |= {f"velocity.{name}": to_numpy(array) for name, array in self.sgd.velocities.items()}
         if self.average:
@@ -238,7 +268,7 @@ class Trainer:
             self.average.arrays = {name: backend.asarray(e) for name, e in checkpoint.part("average").items()}
             self.average.steps = self.steps_done
         self.schedule.load_state(state["schedule"])
-        self.progress = Progress(**state["progress"])
+        self.progress, self._unread = Progress(**state["progress"]), None
         self.history = [Epoch(**row) for row in state["history"]]
         if state["dropout"]["gpu"] == (self.net.device == "gpu"):  # each draws masks of its own
             set_dropout_states(self.net, state["dropout"]["states"])

@@ -56,8 +56,11 @@ class ndarray(np.ndarray):  # noqa: N801
     def fill(self, value):
         _do(np.ndarray.fill, self, value)
 
-    def get(self):
-        return np.array(_read(self))
+    def get(self, out=None, blocking=True):
+        if out is None:
+            return np.array(_read(self))
+        out[...] = _read(self)
+        return out
 
     def set(self, source, stream):
         _do(operator.setitem, self, ..., source)
@@ -124,6 +127,10 @@ class Generator:
 
     def integers(self, high):
         return self.rng.integers(high)
+
+    @property
+    def state(self):
+        return self.rng.bit_generator.state
 
 
 POOLS = WeakSet()  # that are in use

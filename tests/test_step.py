@@ -352,20 +352,71 @@ def test_a_trainer_on_a_gpu_takes_the_steps_of_the_reference_book(monkeypatch, b
     assert Graph.launches == 3 * 3 - 2  # each size of batch runs once unrecorded
 
 
-def new_trainer(device, epochs=3, dropout=0.0):
-    """Of 14 pictures, 6 to a step."""
+def new_trainer(device, pictures=14):
+    """6 pictures to a step."""
     rng = np.random.default_rng(0)
-    labels = np.arange(14) % 3
+    labels = np.arange(pictures) % 3
     names = list(COLOURS)
-    pictures = Arrays(np.stack([colour(names[label], rng) for label in labels]), labels, names)
-    net = small_network(dropout=dropout).to(device)
-    return Trainer(net, pictures, pictures, Preparation.photographs(64), Recipe(epochs=epochs, batch_size=6))
+    dataset = Arrays(np.stack([colour(names[label], rng) for label in labels]), labels, names)
+    net = small_network(dropout=0.0).to(device)
+    return Trainer(net, dataset, dataset, Preparation.photographs(64), Recipe(epochs=3, batch_size=6))
 
 
 def test_bytes_are_not_taken_for_normalised_pictures(gpu):
     trainer = new_trainer("gpu")
     with pytest.raises(TypeError, match="expected normalised images, got bytes"):
         evaluate(trainer.net, trainer.test.batches())
+
+
+def test_a_gpu_is_asked_for_numbers_when_it_has_the_next_step_to_do(gpu, monkeypatch):
+    """Of 4 steps the first and the last at once: there is nothing to show before, and an epoch to note after."""
+    trainer, happened = new_trainer("gpu", pictures=20), []
+    step, back = trainer.step, trainer.transfer.back
+
+    def noted(what, function):
+        return lambda *arguments: happened.append(what) or function(*arguments)
+
+    monkeypatch.setattr(trainer, "step", noted("step", step))
+    monkeypatch.setattr(trainer.transfer, "back", lambda *numbers: noted("read", back(*numbers)))
+    seen = [(progress.images, trainer.batch) for progress in trainer.steps()]
+    assert happened == ["step", "read", "step", "step", "read", "step", "read", "read"]
+    assert seen == [(6, 1), (6, 2), (12, 3), (20, 4)]
+    assert trainer.progress.step_loss == pytest.approx(
+        list(new_trainer("reference", pictures=20).steps())[-1].step_loss
+    )
+
+
+def test_a_checkpoint_on_the_way_has_all_numbers(gpu):
+    states = {}
+    for device in ("reference", "gpu"):
+        trainer = new_trainer(device, pictures=20)
+        steps = trainer.steps()
+        for _ in range(3):
+            next(steps)
+        states[device] = trainer.checkpoint().state
+        list(trainer.steps())
+        trainer.end_epoch(trainer.evaluate(trainer.test.batches()))
+        states[device]["epoch after it"] = trainer.history[0].train_loss
+    for name in ("epoch", "batch", "schedule"):
+        assert states["gpu"][name] == states["reference"][name]
+    for name in ("images", "correct", "loss_sum", "step_loss", "lr"):
+        assert states["gpu"]["progress"][name] == pytest.approx(states["reference"]["progress"][name], rel=1e-6)
+    assert states["gpu"]["epoch after it"] == pytest.approx(states["reference"]["epoch after it"], rel=1e-6)
+
+
+@pytest.mark.parametrize("who", ["the next step", "a checkpoint"])
+def test_a_step_that_was_skipped_is_told_by_its_own_number(gpu, who):
+    trainer = new_trainer("gpu", pictures=20)
+    steps = trainer.steps()
+    next(steps)
+    trainer.net.parameters()[0].data[...] = 3e38
+    next(steps)  # the second, whose loss nobody has looked at
+    sentence = r"^epoch 1, step 2: NaN or infinity first appears in the forward pass of features\.0, Conv2d\(3, 8\)$"
+    for _ in range(2):  # not forgotten
+        with pytest.raises(NotFiniteError, match=sentence):
+            next(steps) if who == "the next step" else trainer.checkpoint()
+        steps = trainer.steps()
+    assert trainer.between_steps == (who == "a checkpoint")
 
 
 # ---- the gpu book's own kernels, on a CPU

@@ -54,6 +54,27 @@ class Transfer:
         finally:
             self._stream.synchronize()  # the buffers may go with the last of who uses them
 
+    def back(self, *numbers: Any) -> Callable[[], list[Any]]:
+        """Numbers on their way to main memory; on "gpu" they are arrays without axes.
+
+        What is returned waits for them alone, and not for what the device is asked for after this call.
+        """
+        if self.backend.device != "gpu":
+            return lambda: list(numbers)
+        import cupyx
+
+        pinned = [cupyx.empty_pinned((), number.dtype) for number in numbers]
+        for number, copy in zip(numbers, pinned, strict=True):
+            number.get(out=copy, blocking=False)
+        arrived = self.backend.xp.cuda.Event(disable_timing=True)
+        arrived.record()
+
+        def read() -> list[Any]:
+            arrived.synchronize()
+            return [copy.item() for copy in pinned]
+
+        return read
+
     def _normalised(self, images: Any, labels: Any) -> tuple[Any, Any]:
         if images.dtype == np.uint8:
             images = self.backend.kernels.normalise(images, self.preparation.mean, self.preparation.std)

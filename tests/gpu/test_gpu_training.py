@@ -176,6 +176,17 @@ def test_pictures_that_travel_as_bytes_are_those_that_the_cpu_normalises(real_cu
         np.testing.assert_allclose(y, preparation.normalise(images), rtol=1e-5, atol=1e-6)
 
 
+def test_numbers_on_their_way_back_are_those_of_their_step(real_cupy):
+    pytest.importorskip("PIL", reason="alexnet_np.data needs Pillow")
+    from alexnet_np.data import Preparation
+    from alexnet_np.data.transfer import Transfer
+
+    given = batches(6)
+    step, transfer = new(real_cupy), Transfer(backend.get("gpu"), Preparation.photographs())
+    unread = [transfer.back(*step(images, labels)) for images, labels in given]
+    assert [read()[0] for read in unread] == train(new(real_cupy), given)
+
+
 def test_steps_are_those_of_torch(real_cupy):
     """Losses and weights of five steps. torch computes them in float64, which nothing rounds to TF32 on the way; on the
     GPU too, where its build can.
