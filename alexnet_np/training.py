@@ -138,8 +138,8 @@ class Trainer:
     def steps(self) -> Iterator[Progress]:
         """Train to the end of the epoch, a batch at a time. The caller may stop in between, and go on later.
 
-        On "gpu" the numbers of a step are read when the next one has been begun, so that the device always has something
-        to do: progress is a step behind there, but for the first step of an epoch and the last.
+        On "gpu" the numbers of a step are read when the next one has been begun, so that the device need not wait:
+        progress is a step behind there, but for the first step of an epoch and the last.
         """
         progress = self.progress
         start, waited = perf_counter(), self.train.waited
