@@ -199,7 +199,7 @@ class AlexNetKeras(Network):
 
     def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
         """(N, num_classes) before the softmax. backward then takes the gradient of these."""
-        self._check_input(x)
+        self.check_input(x)
         *body, softmax = self._layers()
         softmax.forget()
         return self._chain(body, x, training, keep, input_grad)

@@ -569,7 +569,7 @@ def test_the_seed_decides_and_the_tolerance_is_kept(rng):
 def test_a_report_holds_what_is_wrong(monkeypatch):
     """Of all geometries the worst, with its mistake; and nothing is raised."""
     monkeypatch.setattr(
-        layers.ReLU, "backward", lambda self, dy, *args: -self.kernels.relu_backward(dy, self._recall(dy))
+        layers.ReLU, "backward", lambda self, dy, *args: -self.kernels.relu_backward(dy, self.recall(dy))
     )
     result = gradcheck.report("reference")
     assert not result.ok

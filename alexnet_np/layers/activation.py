@@ -17,11 +17,11 @@ class ReLU(Layer):
         self.inplace = inplace
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.relu_forward(x))
+        self.check_input(x)
+        return self.keep(*self.kernels.relu_forward(x))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self.kernels.relu_backward(dy, self._recall(dy))
+        return self.kernels.relu_backward(dy, self.recall(dy))
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -31,14 +31,14 @@ class Softmax(Layer):
     """Probabilities: (N, K) -> (N, K), each row positive with sum 1."""
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.softmax_forward(x))
+        self.check_input(x)
+        return self.keep(*self.kernels.softmax_forward(x))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self.kernels.softmax_backward(dy, self._recall(dy))
+        return self.kernels.softmax_backward(dy, self.recall(dy))
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", "K"))
+        self.check_shape(shape, ("N", "K"))
         return shape
 
     def extra_repr(self) -> str:

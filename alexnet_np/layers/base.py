@@ -56,7 +56,8 @@ class Layer:
     """A differentiable function with parameters.
 
     A subclass calls a pair of kernels in ``forward`` and ``backward``, and says in ``output_shape``
-    what it makes of a shape. It contains no arithmetic of its own.
+    what it makes of a shape. Those of this package contain no arithmetic of their own; docs/gradcheck.md has
+    one that does.
     """
 
     def __init__(self) -> None:
@@ -94,11 +95,55 @@ class Layer:
         """How error messages call the layer."""
         return repr(self)
 
-    # ---- what it gets
+    # ---- what it gets for that
 
     @property
     def kernels(self) -> Any:
         return self.backend.kernels
+
+    def new_parameter(self, name: str, data: Any) -> Parameter:
+        """For __init__: an array that is learned, on the layer's device. ``parameters`` finds it as an attribute."""
+        return Parameter(name, self.backend.asarray(data), self.backend)
+
+    def keep(self, y: Any, saved: Any) -> Any:
+        """Keep what backward needs, and return y."""
+        self._saved = (y.shape, y.dtype, saved)
+        return y
+
+    def recall(self, dy: Any) -> Any:
+        """What forward kept, once: a second backward needs a second forward."""
+        if self._saved is None:
+            raise RuntimeError(
+                f"{self.label}: backward needs a forward before it, and each forward serves one backward (what lies "
+                "below the first layer that learns serves it only after forward(..., input_grad=True))"
+            )
+        shape, dtype, saved = self._saved
+        self._check_array("dy", dy, [dtype.name])
+        if dy.shape != shape:
+            raise ValueError(f"{self.label}: dy: expected shape {shape}, got {dy.shape}")
+        self._saved = None
+        return saved
+
+    def write_grads(self, accumulate: bool, dx: Any, *grads: Any) -> Any:
+        """Hand the parameters their gradients, and return dx. Without a bias there is one gradient more, None."""
+        for parameter, grad in zip(self.parameters(), grads, strict=False):
+            parameter.write_grad(grad, accumulate)
+        return dx
+
+    def check_input(self, x: Any) -> None:
+        """Refuse an x of another library, dtype or shape than this layer takes."""
+        dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or [*DTYPES]
+        # With precision "bfloat16" activations have it, and weights have float32.
+        self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
+        self.output_shape(x.shape)
+
+    def check_shape(self, shape: Shape, expected: tuple[str | int, ...]) -> None:
+        """expected names free axes and gives the size of fixed ones: ("N", "H", "W", 64)."""
+        same = [isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=False)]
+        if len(shape) != len(expected) or not all(same):
+            raise ValueError(f"{self.label}: expected ({', '.join(map(str, expected))}), got {tuple(shape)}")
+
+    # ---- what all layers have
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         return self.forward(x, training)
@@ -141,34 +186,6 @@ class Layer:
             parameter.to(backend, dtype or parameter.data.dtype)
         return self
 
-    def _new_parameter(self, name: str, data: Any) -> Parameter:
-        return Parameter(name, self.backend.asarray(data), self.backend)
-
-    def _keep(self, y: Any, saved: Any) -> Any:
-        """Keep what backward needs, and return y."""
-        self._saved = (y.shape, y.dtype, saved)
-        return y
-
-    def _recall(self, dy: Any) -> Any:
-        """What forward kept, once: a second backward needs a second forward."""
-        if self._saved is None:
-            raise RuntimeError(
-                f"{self.label}: backward needs a forward before it (with input_grad=True below the first layer that "
-                "learns), and each forward serves one backward"
-            )
-        shape, dtype, saved = self._saved
-        self._check_array("dy", dy, [dtype.name])
-        if dy.shape != shape:
-            raise ValueError(f"{self.label}: dy: expected shape {shape}, got {dy.shape}")
-        self._saved = None
-        return saved
-
-    def _write_grads(self, accumulate: bool, dx: Any, *grads: Any) -> Any:
-        """Hand the parameters their gradients, and return dx. Without a bias there is one gradient more, None."""
-        for parameter, grad in zip(self.parameters(), grads, strict=False):
-            parameter.write_grad(grad, accumulate)
-        return dx
-
     @property
     def has_saved(self) -> bool:
         """Whether a backward may follow."""
@@ -178,13 +195,6 @@ class Layer:
         """Drop what forward kept for backward."""
         self._saved = None
 
-    def _check_input(self, x: Any) -> None:
-        """Refuse an x of another library, dtype or shape than this layer takes."""
-        dtypes = [p.data.dtype.name for p in self.parameters()[:1]] or [*DTYPES]
-        # With precision "bfloat16" activations have it, and weights have float32.
-        self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
-        self.output_shape(x.shape)
-
     def _check_array(self, name: str, array: Any, dtypes: Sequence[str]) -> None:
         xp = self.backend.xp
         if not isinstance(array, xp.ndarray):
@@ -192,9 +202,3 @@ class Layer:
             raise TypeError(f"{self.label} on {self.backend.device}: {name}: expected a {xp.__name__} array, got {got}")
         if array.dtype.name not in dtypes:
             raise TypeError(f"{self.label}: {name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
-
-    def _check_shape(self, shape: Shape, expected: tuple[str | int, ...]) -> None:
-        """expected names free axes and gives the size of fixed ones: ("N", "H", "W", 64)."""
-        same = [isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=False)]
-        if len(shape) != len(expected) or not all(same):
-            raise ValueError(f"{self.label}: expected ({', '.join(map(str, expected))}), got {tuple(shape)}")

@@ -15,7 +15,9 @@ class Container(Layer):
         self.children = children
         for name, child in children.items():
             if not isinstance(child, Layer):
-                raise TypeError(f"{type(self).__name__}: {name}: expected a layer, got {type(child).__name__}")
+                raise TypeError(
+                    f"{type(self).__name__}: {name}: expected a subclass of layers.Layer, got {type(child).__name__}"
+                )
             for parameter in child.parameters():
                 parameter.name = f"{name}.{parameter.name}"
 
@@ -25,7 +27,7 @@ class Container(Layer):
         ``input_grad`` says, as in backward, whether the gradient of x will be asked for. Without it, layers that
         backward does not reach hold nothing.
         """
-        self._check_input(x)  # the whole way, before any layer computes
+        self.check_input(x)  # the whole way, before any layer computes
         return self._chain(self._layers(), x, training, keep, input_grad)
 
     @staticmethod

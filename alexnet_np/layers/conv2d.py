@@ -47,15 +47,15 @@ class Conv2d(Layer):
                 raise ValueError(f"Conv2d: {name}: expected a multiple of groups ({groups}), got {channels}")
         shape = (*self.kernel_size, in_channels // groups, out_channels)
         weight, bias_values = inits.rule(init)(np.random.default_rng(rng), shape)
-        self.weight = self._new_parameter("weight", weight)
-        self.bias = self._new_parameter("bias", bias_values) if bias else None
+        self.weight = self.new_parameter("weight", weight)
+        self.bias = self.new_parameter("bias", bias_values) if bias else None
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.conv2d_forward(x, *self._arguments()))
+        self.check_input(x)
+        return self.keep(*self.kernels.conv2d_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self._write_grads(accumulate, *self.kernels.conv2d_backward(dy, self._recall(dy), input_grad))
+        return self.write_grads(accumulate, *self.kernels.conv2d_backward(dy, self.recall(dy), input_grad))
 
     def _arguments(self) -> tuple[Any, ...]:
         """What the kernel takes behind x."""
@@ -63,7 +63,7 @@ class Conv2d(Layer):
         return self.weight.data, bias, self.stride, self.padding, self.groups
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", "H", "W", self.in_channels))
+        self.check_shape(shape, ("N", "H", "W", self.in_channels))
         return window_shape(self, shape, self.out_channels)
 
     def algorithm(self, shape: Shape) -> str:

@@ -33,13 +33,13 @@ class Dropout(Layer):
         self.rng: Any = np.random.default_rng(rng)
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
+        self.check_input(x)
         if training and self.p > 0:
-            return self._keep(*self.kernels.dropout_forward(x, self.p, self.rng, self.inverted))
-        return self._keep(self._at_test_time(x), None)
+            return self.keep(*self.kernels.dropout_forward(x, self.p, self.rng, self.inverted))
+        return self.keep(self._at_test_time(x), None)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        saved = self._recall(dy)
+        saved = self.recall(dy)
         return self._at_test_time(dy) if saved is None else self.kernels.dropout_backward(dy, saved)
 
     def _at_test_time(self, x: Any) -> Any:

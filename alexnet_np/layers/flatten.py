@@ -18,11 +18,11 @@ class Flatten(Layer):
         self.listed = listed
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(x.reshape(self.output_shape(x.shape)), x.shape)
+        self.check_input(x)
+        return self.keep(x.reshape(self.output_shape(x.shape)), x.shape)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        shape = self._recall(dy)
+        shape = self.recall(dy)
         return dy.reshape(shape)
 
     def output_shape(self, shape: Shape) -> Shape:

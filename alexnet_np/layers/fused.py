@@ -22,14 +22,14 @@ class Fused:
         self.kernel = f"{layer.kernel}_relu" if pool is None else f"{layer.kernel}_relu_max_pool2d"
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self.layer._check_input(x)
+        self.layer.check_input(x)
         forward = getattr(self.layer.kernels, f"{self.kernel}_forward")
         pool = () if self.pool is None else (self.pool._arguments(),)
-        return self.layer._keep(*forward(x, *self.layer._arguments(), *pool))
+        return self.layer.keep(*forward(x, *self.layer._arguments(), *pool))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
         backward = getattr(self.layer.kernels, f"{self.kernel}_backward")
-        return self.layer._write_grads(accumulate, *backward(dy, self.layer._recall(dy), input_grad))
+        return self.layer.write_grads(accumulate, *backward(dy, self.layer.recall(dy), input_grad))
 
     def forget(self) -> None:
         self.layer.forget()

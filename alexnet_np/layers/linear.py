@@ -30,22 +30,22 @@ class Linear(Layer):
         self.in_features = integer("Linear", "in_features", in_features)
         self.out_features = integer("Linear", "out_features", out_features)
         weight, bias_values = inits.rule(init)(np.random.default_rng(rng), (in_features, out_features))
-        self.weight = self._new_parameter("weight", weight)
-        self.bias = self._new_parameter("bias", bias_values) if bias else None
+        self.weight = self.new_parameter("weight", weight)
+        self.bias = self.new_parameter("bias", bias_values) if bias else None
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.linear_forward(x, *self._arguments()))
+        self.check_input(x)
+        return self.keep(*self.kernels.linear_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self._write_grads(accumulate, *self.kernels.linear_backward(dy, self._recall(dy), input_grad))
+        return self.write_grads(accumulate, *self.kernels.linear_backward(dy, self.recall(dy), input_grad))
 
     def _arguments(self) -> tuple[Any, ...]:
         """What the kernel takes behind x."""
         return self.weight.data, None if self.bias is None else self.bias.data
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", self.in_features))
+        self.check_shape(shape, ("N", self.in_features))
         return shape[0], self.out_features
 
     def macs(self, shape: Shape) -> int:

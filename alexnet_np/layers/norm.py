@@ -37,18 +37,18 @@ class LocalResponseNorm(Layer):
         self.groups = integer("LocalResponseNorm", "groups", groups)
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(
+        self.check_input(x)
+        return self.keep(
             *self.kernels.local_response_norm_forward(
                 x, self.size, self.alpha, self.beta, self.k, self.divide_alpha, self.across, self.groups
             )
         )
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self.kernels.local_response_norm_backward(dy, self._recall(dy))
+        return self.kernels.local_response_norm_backward(dy, self.recall(dy))
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", "H", "W", "C"))
+        self.check_shape(shape, ("N", "H", "W", "C"))
         if shape[3] % self.groups:
             expected = f"channels in a multiple of groups ({self.groups})"
             raise ValueError(f"{self.label}: expected {expected}, got {tuple(shape)}")

@@ -38,18 +38,18 @@ class MaxPool2d(Layer):
                 raise ValueError(f"MaxPool2d: padding: expected {expected}, got {padding}")
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.max_pool2d_forward(x, *self._arguments()))
+        self.check_input(x)
+        return self.keep(*self.kernels.max_pool2d_forward(x, *self._arguments()))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self.kernels.max_pool2d_backward(dy, self._recall(dy))
+        return self.kernels.max_pool2d_backward(dy, self.recall(dy))
 
     def _arguments(self) -> tuple[Any, ...]:
         """What the kernel takes behind x."""
         return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.ties
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", "H", "W", "C"))
+        self.check_shape(shape, ("N", "H", "W", "C"))
         return window_shape(self, shape, shape[3], self.ceil_mode)
 
     def extra_repr(self) -> str:
@@ -67,14 +67,14 @@ class AdaptiveAvgPool2d(Layer):
         self.output_size = integer_pair("AdaptiveAvgPool2d", "output_size", output_size)
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        self._check_input(x)
-        return self._keep(*self.kernels.adaptive_avg_pool2d_forward(x, self.output_size))
+        self.check_input(x)
+        return self.keep(*self.kernels.adaptive_avg_pool2d_forward(x, self.output_size))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        return self.kernels.adaptive_avg_pool2d_backward(dy, self._recall(dy))
+        return self.kernels.adaptive_avg_pool2d_backward(dy, self.recall(dy))
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._check_shape(shape, ("N", "H", "W", "C"))
+        self.check_shape(shape, ("N", "H", "W", "C"))
         if min(shape[1:3]) < 1:
             raise ValueError(f"{self.label}: expected an image of at least one pixel, got {tuple(shape)}")
         return (shape[0], *self.output_size, shape[3])
