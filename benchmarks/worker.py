@@ -268,11 +268,10 @@ def _bursts(action: Callable[[], Any], finish: Callable[[], None], seconds: floa
         finish()
         return perf_counter() - start
 
-    burst(1)
-    calls = max(1, round(BURST_S / burst(1)))
-    warm = 0.0
-    while warm < WARM_S:
-        warm += burst(calls)
+    calls, bursts, warm = 1, 0, 0.0
+    while warm < WARM_S or bursts < 4:  # the first calls may compile and record: they say nothing about the others
+        taken = burst(calls)
+        calls, bursts, warm = max(1, round(calls * BURST_S / taken)), bursts + 1, warm + taken
     times: list[float] = []
     while sum(times) * calls < seconds or not times:
         times.append(burst(calls) / calls)

@@ -329,9 +329,24 @@ def test_a_burst_waits_once_for_many_calls():
     times = worker._bursts(lambda: log.append("call"), lambda: log.append("finish"), 0.0)
     text = " ".join(log)
     assert len(times) == 1
-    assert text.startswith("call finish call finish call call")
+    assert text.startswith("call finish call call")
     assert text.endswith("finish")
     assert times[0] > 0
+
+
+def test_slow_first_calls_decide_nothing(monkeypatch):
+    """They compile, then record. Then a call takes 1 ms."""
+    now, bursts = [0.0], []
+    durations = iter([9.0, 2.0])
+
+    def call():
+        now[0] += next(durations, 0.001)
+        bursts[-1] += 1
+
+    monkeypatch.setattr(worker, "perf_counter", lambda: (bursts.append(0), now[0])[1])
+    times = worker._bursts(call, lambda: None, 0.09)
+    assert [calls for calls in bursts if calls] == [1, 1, 1, 50, 50, 50]
+    assert times == pytest.approx([0.001, 0.001])
 
 
 def test_a_backward_alone_is_the_pair_less_the_forward(monkeypatch):
