@@ -8,6 +8,7 @@ import numpy as np
 
 from . import losses
 from .backend import to_numpy
+from .inference import Inference
 from .models import Network
 
 
@@ -37,14 +38,14 @@ def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
 
     Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
     """
+    answer = Inference(net)
     images = top1 = top5 = 0
     loss_sum = 0.0
     confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
     for x, labels in batches:
         if x.dtype == np.uint8:
             raise TypeError("evaluate: batches: expected normalised images, got bytes: put a Transfer between")
-        x = net.backend.asarray(x, net.dtype)
-        logits = net.logits(x, keep=False) if x.ndim == 4 else _of_views(net, x)
+        logits = answer(x) if x.ndim == 4 else _of_views(answer, x)
         loss, _ = losses.softmax_cross_entropy(logits, labels)
         loss_sum += float(loss) * len(labels)
         top1 += int(losses.top_k_correct(logits, labels, 1).sum())
@@ -56,12 +57,13 @@ def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     return Evaluation(images, loss_sum / images, top1 / images, top5 / images, confusion)
 
 
-def _of_views(net: Network, x: Any) -> Any:
+def _of_views(answer: Inference, x: Any) -> Any:
     """The logarithm of the mean probabilities, (N, num_classes): logits whose softmax they are."""
     N, views, *shape = x.shape
-    each, _ = net.backend.kernels.softmax_forward(net.logits(x.reshape(N * views, *shape), keep=False))
+    backend = answer.net.backend
+    each, _ = backend.kernels.softmax_forward(answer(x.reshape(N * views, *shape)))
     mean = each.reshape(N, views, -1).mean(axis=1)
-    return net.backend.xp.log(mean.clip(np.finfo(mean.dtype).tiny))
+    return backend.xp.log(mean.clip(np.finfo(mean.dtype).tiny))
 
 
 def probabilities(net: Network, images: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from pretended_gpu import DEFAULT_POOL, POOLS, Graph, gpu_book_problem, pretend,
 
 from alexnet_np import layers, losses, optim
 from alexnet_np.data import Arrays, Preparation
+from alexnet_np.inference import Inference
 from alexnet_np.metrics import evaluate
 from alexnet_np.step import NotFiniteError, Step, dropout_states, set_dropout_states
 from alexnet_np.training import Recipe, Trainer
@@ -349,7 +350,8 @@ def test_a_trainer_on_a_gpu_takes_the_steps_of_the_reference_book(monkeypatch, b
     rtol = 1e-6 if book is pretend else 1e-4
     np.testing.assert_allclose(rows["gpu"], rows["reference"], rtol=rtol)
     assert_same(weights_of["gpu"], weights_of["reference"], rtol=rtol)
-    assert Graph.launches == 3 * 3 - 2  # each size of batch runs once unrecorded
+    # Each size of batch runs once unrecorded; of an evaluation's three batches two are of one size.
+    assert Graph.launches == 3 * 3 - 2 + 3 * 1
 
 
 def new_trainer(device, pictures=14):
@@ -417,6 +419,41 @@ def test_a_step_that_was_skipped_is_told_by_its_own_number(gpu, who):
             next(steps) if who == "the next step" else trainer.checkpoint()
         steps = trainer.steps()
     assert trainer.between_steps == (who == "a checkpoint")
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_answers_are_recorded_too(gpu, graph):
+    """For each size of batch, and anew when weights have moved; those in their place may change."""
+    net, expected = small_network(dropout=0.5).to("gpu"), small_network(dropout=0.5).to("reference")
+    answer, given = Inference(net, graph=graph), [*batches(3), *batches(3, N=2, seed=1)]
+
+    def assert_right(answer):
+        answers = [answer(images) for images, _ in given]  # looked at when all are there
+        for (images, _), logits in zip(given, answers, strict=True):
+            np.testing.assert_array_equal(logits.get(), expected.logits(images))
+
+    for launches in (4, 10):
+        assert_right(answer)
+        assert Graph.launches == (launches if graph else 0)
+        for one in (net, expected):
+            for p in one.parameters():
+                p.data *= 2
+    assert_right(answer)
+    for p in net.parameters():
+        p.data = p.data.copy()
+    assert_right(answer)
+    assert Graph.launches == (20 if graph else 0)
+    del answer
+    assert not pools_of_recordings()
+
+
+@pytest.mark.parametrize("views", [(), (10,)])
+def test_an_evaluation_is_that_of_the_reference_book(gpu, views):
+    rng = np.random.default_rng(0)
+    given = [(rng.standard_normal((N, *views, H, W, 3), dtype=np.float32), rng.integers(3, size=N)) for N in (3, 3, 2)]
+    found, expected = (evaluate(small_network(dropout=0.5).to(device), given) for device in ("gpu", "reference"))
+    assert found == expected
+    assert Graph.launches == 1
 
 
 # ---- the gpu book's own kernels, on a CPU
