@@ -17,7 +17,7 @@ import operator
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from . import backend as backends
@@ -89,7 +89,7 @@ class Recorder:
         """Nothing is computed here: the device is told what the function is."""
         xp = backends.of(inputs[0]).xp
         stream = _stream(xp, xp.cuda.Device().id)
-        self._pool = self._pool or xp.cuda.MemoryPool()
+        self._pool = self._pool or xp.cuda.MemoryPool(partial(_block, xp.cuda))
         # The unrecorded call has left as much in the common pool.
         xp.get_default_memory_pool().free_all_blocks()
         with xp.cuda.using_allocator(_allocator(xp.cuda, self._pool)), stream:
@@ -119,6 +119,15 @@ class _Recording:
 def _stream(xp: Any, device: int) -> Any:
     """For all recordings: kernels keep memory to work in for every stream, and never give it back."""
     return xp.cuda.Stream(non_blocking=True)
+
+
+def _block(cuda: Any, size: int) -> Any:
+    """New memory for the pool. Told by an error of CUDA's that there is none, a pool of CuPy's would free what it has
+    unused: that is what recordings use for a moment, in each replay."""
+    try:
+        return cuda.MemoryPointer(cuda.Memory(size), 0)
+    except cuda.runtime.CUDARuntimeError as error:
+        raise MemoryError(f"recording on a GPU: expected {size:,} bytes more of its memory, got {error}") from error
 
 
 def _allocator(cuda: Any, pool: Any) -> Callable[[int], Any]:

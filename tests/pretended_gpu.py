@@ -139,17 +139,22 @@ POOLS = WeakSet()  # that are in use
 class Pool:
     """Of memory. As with CuPy's, nobody may have any of a pool that is gone."""
 
-    def __init__(self):
+    def __init__(self, allocator=None):
+        self.allocator = allocator or _block
         self.pieces = WeakSet()
         POOLS.add(self)
         weakref.finalize(self, Pool.gone, self.pieces).atexit = False
 
     def malloc(self, size):
-        self.pieces.add(piece := Piece(ptr=1, device_id=0, size=size))
+        try:
+            self.pieces.add(piece := self.allocator(size))
+        except CUDARuntimeError:
+            self.free_all_blocks()
+            raise
         return piece
 
     def free_all_blocks(self):
-        pass
+        assert self is DEFAULT_POOL, "recordings have lost the memory that they use for a moment"
 
     @staticmethod
     def gone(pieces):
@@ -160,6 +165,14 @@ class Piece(SimpleNamespace):
     """Of memory."""
 
     __hash__ = object.__hash__
+
+
+class CUDARuntimeError(RuntimeError):
+    """CUDA's."""
+
+
+def _block(size):
+    return Piece(ptr=1, device_id=0, size=size)
 
 
 DEFAULT_POOL = Pool()
@@ -256,6 +269,8 @@ def _cupy():
         Stream=Stream,
         Event=lambda disable_timing: SimpleNamespace(record=lambda stream=None: None, synchronize=lambda: None),
         get_current_stream=lambda: _streams[-1],
+        runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError),
+        Memory=_block,
         MemoryPool=Pool,
         MemoryPointer=lambda memory, offset: memory,
         UnownedMemory=lambda ptr, size, owner, device_id: Piece(ptr=ptr, size=size, owner=owner),

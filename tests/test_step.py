@@ -6,7 +6,15 @@ from importlib import import_module
 import numpy as np
 import pytest
 from pictures import COLOURS, colour, small_network
-from pretended_gpu import DEFAULT_POOL, POOLS, Graph, gpu_book_problem, pretend, pretend_with_gpu_book
+from pretended_gpu import (
+    DEFAULT_POOL,
+    POOLS,
+    CUDARuntimeError,
+    Graph,
+    gpu_book_problem,
+    pretend,
+    pretend_with_gpu_book,
+)
 
 from alexnet_np import layers, losses, optim
 from alexnet_np.data import Arrays, Preparation
@@ -316,6 +324,24 @@ def test_a_step_that_is_gone_has_given_its_memory_back(monkeypatch, book):
     np.testing.assert_array_equal(mine.get(), kept)
     del mine
     assert not pools_of_recordings()
+
+
+def test_a_recording_that_finds_no_memory_leaves_others_theirs(gpu, monkeypatch):
+    """CuPy's pool would make room by freeing what they use in each replay."""
+    step, expected = new("gpu"), new("reference")
+    given, small = batches(6), batches(3, N=2, seed=1)
+    assert losses_of(step, [*given[:3], small[0]]) == losses_of(expected, [*given[:3], small[0]])
+    with monkeypatch.context() as patch:
+
+        def full(size):
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+        patch.setattr(sys.modules["cupy"].cuda, "Memory", full)
+        with pytest.raises(MemoryError, match=r"expected [0-9,]+ bytes more of its memory, got cudaErrorMemory"):
+            step(*small[1])
+        assert losses_of(step, given[3:4]) == losses_of(expected, given[3:4])
+    assert losses_of(step, [*small[1:], *given[4:]]) == losses_of(expected, [*small[1:], *given[4:]])
+    assert_same(weights(step), weights(expected))
 
 
 def test_what_kernels_keep_for_good_is_of_the_common_pool(gpu_book):
