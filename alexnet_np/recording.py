@@ -4,10 +4,10 @@
     for images in batches:
         logits, = recorder.run(lambda images: (net.logits(images, keep=False),), lambda: fixed(net), images)
 
-A step has 150 launches, which take Python longer than they take the GPU. What a recording holds is fixed: addresses,
-shapes, numbers. So inputs are copied to where it reads them, and each kind of inputs (shapes and dtypes) has its
-recording. When what is fixed has changed after all (weights that moved, say), the function is recorded anew. Its first
-call of each kind runs unrecorded: it compiles kernels, and makes what is made once.
+A step has hundreds of launches, which may take Python longer than they take the GPU. What a recording holds is fixed:
+addresses, shapes, numbers. So inputs are copied to where it reads them, and each kind of inputs (shapes and dtypes)
+has its recording. When what is fixed has changed after all (weights that moved, say), the function is recorded anew.
+Its first call of each kind runs unrecorded: it compiles kernels, and makes what is made once.
 
 Memory that a recording uses for a moment it will use again in each replay. It comes from a pool of the recordings' own,
 which they share: they run one after the other.

@@ -115,7 +115,7 @@ class Torch:
             for biases, decay in ((False, recipe.weight_decay), (True, recipe.weight_decay * recipe.bias_decay))
         ]
         self.sgd = torch.optim.SGD(groups, recipe.lr, recipe.momentum)
-        self.num_classes, self.dtype, self.backend = net.num_classes, net.dtype, backend.get("cpu")
+        self.num_classes, self.dtype, self.device, self.backend = net.num_classes, net.dtype, "cpu", backend.get("cpu")
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, int]:
         """A training step: the loss, and how many were right."""

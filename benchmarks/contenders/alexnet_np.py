@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_np import backend, layers, losses, models, optim, recording
+from alexnet_np import backend, layers, losses, models, optim
+from alexnet_np.inference import Inference
 from alexnet_np.step import Step
 
 from .. import problem
@@ -44,12 +45,10 @@ class Contender(Device):
         self.net = models.alexnet(init="zeros").to(device, **self.to, **to)
         self.net.load_state_dict(weights)
         self.sgd = optim.SGD(self.net.parameters(), problem.LR, problem.MOMENTUM, problem.WEIGHT_DECAY)
+        self.inference = Inference(self.net, graph)
         if device == "gpu":
             train = Step(self.net, self.sgd, graph)
             self.step = lambda: train(self.x, self.y)
-            if self.recorded:
-                recorder = recording.Recorder()
-                self.infer = lambda: recorder.run(self._logits, lambda: recording.fixed(self.net), self.x)[0]
 
     def load(self, x: np.ndarray, y: np.ndarray) -> None:
         self.x, self.y = self.net.backend.asarray(x, self.net.dtype), self.net.backend.asarray(y)
@@ -60,7 +59,7 @@ class Contender(Device):
                 layer.p = p
 
     def infer(self) -> Any:
-        return self._logits(self.x)[0]
+        return self.inference(self.x)
 
     def logits(self) -> np.ndarray:
         if self.recorded:
@@ -78,9 +77,6 @@ class Contender(Device):
 
     def weights(self) -> dict[str, np.ndarray]:
         return {name: backend.to_numpy(w) for name, w in self.net.state_dict().items()}
-
-    def _logits(self, x: Any) -> tuple[Any]:
-        return (self.net.forward(x, keep=False),)
 
     def _backward(self) -> float:
         logits = self.net.forward(self.x, training=True)
