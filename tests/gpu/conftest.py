@@ -1,7 +1,7 @@
 """Tests that need a GPU: pytest -m gpu. Where there is none they are skipped, and say why.
 
 Most are asked of a pretended GPU as well (tests/pretended_gpu.py), so that they run everywhere, and are right when
-somebody has a GPU. Only NumPy, CuPy, Numba, PyTorch, Hypothesis and pytest are needed with ``-m gpu``. Under the checkers of CUDA:
+somebody has a GPU. Only NumPy, CuPy, Numba, PyTorch and pytest are needed with ``-m gpu``. Under the checkers of CUDA:
 
     compute-sanitizer --tool memcheck  python -m pytest -m gpu -x
     compute-sanitizer --tool racecheck python -m pytest -m gpu -x -k kernels
