@@ -54,6 +54,7 @@ class Run:
             ("optimizer", recipe.optimizer, "sgd"),
             ("accumulate", recipe.accumulate, 1),
             ("ema", recipe.ema, 0),
+            ("early_stopping", recipe.early_stopping, 0),
             ("freeze", recipe.freeze, None),
         ):
             if value != known:

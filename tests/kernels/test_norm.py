@@ -118,3 +118,9 @@ def test_over_space_channels_are_alone_and_axes_alike(book):
     permuted, _ = book.local_response_norm_forward(x[..., [2, 0, 1]], 3, alpha=1.0, across="space")
     np.testing.assert_allclose(swapped.transpose(0, 2, 1, 3), y, rtol=1e-14)
     np.testing.assert_allclose(permuted, y[..., [2, 0, 1]], rtol=1e-14)
+
+
+@pytest.mark.parametrize(("mistake", "error"), [({"groups": 2}, ValueError), ({"across": "pixels"}, KeyError)])
+def test_no_book_takes_what_the_reference_refuses(book, mistake, error):
+    with pytest.raises(error):
+        book.local_response_norm_forward(np.ones((1, 2, 2, 5), np.float32), 3, **mistake)
