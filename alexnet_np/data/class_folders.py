@@ -16,7 +16,8 @@ TRAIN, TEST = ("train",), ("val", "test")
 class Found:
     """What is in the folders of ``folder``, at any depth: of each, which is a class, its pictures.
 
-    What is a picture, its suffix says; how many files of others there are, ``passed_over``. Hidden files do not count.
+    What is a picture, its suffix says; how many files of others there are, ``passed_over``. Hidden files do
+    not count, nor what is in hidden folders, such as the copies in .ipynb_checkpoints/.
     """
 
     folder: Path
@@ -28,13 +29,16 @@ def find(folder: Path) -> Found:
     """Classes and pictures in alphabetical order."""
     pictures: dict[str, list[Path]] = {}
     passed_over: Counter[str] = Counter()
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            files = [Path(where, name) for where, _, names in os.walk(path, followlinks=True) for name in names]
-            files = [file for file in files if not file.name.startswith(".")]
-            pictures[path.name] = sorted(file for file in files if is_picture(file))
-            passed_over.update(file.suffix.lower() or "without a suffix" for file in files if not is_picture(file))
+    for path in _class_folders(folder):
+        files = [Path(where, name) for where, _, names in os.walk(path, followlinks=True) for name in names]
+        files = [file for file in files if not any(map(is_hidden, file.relative_to(path).parts))]
+        pictures[path.name] = sorted(file for file in files if is_picture(file))
+        passed_over.update(file.suffix.lower() or "without a suffix" for file in files if not is_picture(file))
     return Found(folder, pictures, passed_over)
+
+
+def is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def is_picture(file: Path) -> bool:
@@ -51,8 +55,13 @@ def find_parts(folder: Path) -> tuple[Found, Found | None]:
 
 def part(folder: Path, *names: str) -> Path | None:
     """The first of these folders that holds folders: one that holds images is a class of that name."""
-    there = (folder / name for name in names)
-    return next((path for path in there if path.is_dir() and any(inside.is_dir() for inside in path.iterdir())), None)
+    return next((folder / name for name in names if _class_folders(folder / name)), None)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """In alphabetical order; none where there is no such folder."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in inside if path.is_dir() and not is_hidden(path.name)]
 
 
 def data_set(found: Found, classes: Sequence[str] | None = None) -> Files:

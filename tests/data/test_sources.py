@@ -61,6 +61,7 @@ class TestClassFolders:
     def test_a_class_may_be_called_train(self, tmp_path):
         write_class_folders(tmp_path, 2)
         (tmp_path / "red").rename(tmp_path / "train")
+        (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
         assert data.load(tmp_path).train.classes == ["blue", "green", "train"]
 
     def test_labels_are_of_the_folder(self, tmp_path):
@@ -76,6 +77,10 @@ class TestClassFolders:
         (tmp_path / "red" / "notes.txt").write_text("no image")
         (tmp_path / "red" / "._0.png").write_text("what a Mac leaves beside 0.png")
         (tmp_path / ".cache").mkdir()
+        for copies in ("red/.ipynb_checkpoints", "red/.trash/within"):
+            (tmp_path / copies).mkdir(parents=True)
+            shutil.copy(tmp_path / "red" / "0.png", tmp_path / copies / "0-checkpoint.png")
+            (tmp_path / copies / "notes.md").write_text("no image")
         loaded = data.load(tmp_path)
         assert (len(loaded.train), loaded.passed_over) == (3, {".txt": 1})
 
