@@ -23,7 +23,7 @@ def digests(train: Dataset, test: Dataset, preparation: Preparation) -> dict[str
 def _of_dataset(dataset: Dataset) -> str:
     """Of classes, labels, and each picture's path, or its pixels where it is in memory. Files are not opened."""
     digest = blake2b(json.dumps(dataset.classes).encode(), digest_size=16)
-    digest.update(dataset.labels.data)
+    digest.update(np.ascontiguousarray(dataset.labels).data)
     if isinstance(dataset, Arrays):
         digest.update(np.ascontiguousarray(dataset.images).data)
     else:
