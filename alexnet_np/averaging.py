@@ -10,7 +10,8 @@ class WeightAverage:
     """e <- d e + (1 - d) w after every step t = 1, 2, ..., with d = min(decay, (1 + t) / (10 + t)).
 
     The second term lets the first steps' weights, which know nothing, be forgotten soon. ``arrays`` holds e
-    by the name of the parameter; frozen ones stay to the bit. (Polyak & Juditsky 1992; Szegedy et al. 2016, section 8.)
+    by the name of the parameter; of one that is frozen it is w, to the bit.
+    (Polyak & Juditsky 1992; Szegedy et al. 2016, section 8.)
     """
 
     def __init__(self, net: Network, decay: float) -> None:
@@ -27,6 +28,8 @@ class WeightAverage:
             if p.requires_grad:
                 self.arrays[p.name] *= d
                 self.arrays[p.name] += (1 - d) * p.data
+            else:  # a copy: when it learns again, the lines above write to it
+                self.arrays[p.name][...] = p.data
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

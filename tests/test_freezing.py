@@ -166,6 +166,19 @@ def test_the_average_of_frozen_weights_is_their_own_bits():
         assert np.array_equal(array, begun[name]) == name.startswith("features."), name
 
 
+def test_the_average_follows_frozen_weights_that_are_loaded_later_and_leaves_them_alone_when_they_learn_again():
+    trainer = new_trainer(Recipe(**{**vars(RECIPE), "ema": 0.9, "freeze": "features"}))
+    loaded = weights_of(small_network(seed=9))
+    trainer.net.load_state_dict(loaded)
+    train(trainer, 2)
+    with trainer.delivered():
+        np.testing.assert_array_equal(weights_of(trainer.net)["features.0.weight"], loaded["features.0.weight"])
+
+    trainer.net.requires_grad_()
+    trainer.average.update()
+    np.testing.assert_array_equal(weights_of(trainer.net)["features.0.weight"], loaded["features.0.weight"])
+
+
 # ---- what else looks at gradients
 
 
