@@ -7,7 +7,7 @@
     runs/digits/classes.csv               the last test: the accuracy of each class
     runs/digits/skipped.csv               pictures that could not be read, if there are any
     runs/digits/checkpoints/              only while the run is not finished: to resume it
-    runs/digits/best-epoch-7.safetensors  the weights of the best epoch so far
+    runs/digits/best-epoch-7.safetensors  the weights of the best epoch so far; on the way, of each checkpoint's, too
     runs/digits/weights.safetensors       when it is finished: torchvision's names and layouts
     runs/digits/figure.png
     runs/digits/events/                   with --tensorboard
@@ -22,7 +22,7 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from importlib import import_module
@@ -140,7 +140,7 @@ def create_folder(folder: Path | None, name: str) -> Path:
 
 def discard_folder(folder: Path) -> None:
     """Remove the folder of a run that has come to nothing; one with a checkpoint or weights stays."""
-    if _best_files(folder) or any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS)):
+    if best_files(folder) or any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS)):
         return
     for name in (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, FIGURE, CONFUSION_FIGURE):
         (folder / name).unlink(missing_ok=True)
@@ -153,21 +153,22 @@ def best_path(folder: Path, epoch: int) -> Path:
     return folder / f"best-epoch-{epoch}.safetensors"
 
 
-def best_kept(folder: Path, history: Iterable[Epoch]) -> Epoch | None:
-    """The best epoch of the history whose weights the folder has. Weights of others are removed.
-
-    Those are of epochs that were best before it, or that a run has not come to again since it was resumed.
-    """
-    kept = _best_files(folder)
-    best = max((line for line in history if line.epoch in kept), key=lambda line: line.rank, default=None)
-    for epoch, path in kept.items():
-        if best is None or epoch != best.epoch:
-            path.unlink()
-    return best
-
-
-def _best_files(folder: Path) -> dict[int, Path]:
+def best_files(folder: Path) -> dict[int, Path]:
+    """The files of weights of epochs that are or were the best, by the epoch."""
     return {int(match[1]): path for path in folder.glob("*") if (match := BEST.fullmatch(path.name))}
+
+
+def best_kept(folder: Path, history: Iterable[Epoch]) -> Epoch | None:
+    """The best epoch of the history whose weights the folder has."""
+    kept = best_files(folder)
+    return max((line for line in history if line.epoch in kept), key=lambda line: line.rank, default=None)
+
+
+def remove_best(folder: Path, keep: Container[int]) -> None:
+    """Remove the files of best weights, but for those of some epochs."""
+    for epoch, path in best_files(folder).items():
+        if epoch not in keep:
+            path.unlink()
 
 
 def write_history(folder: Path, history: Sequence[Epoch]) -> None:

@@ -19,8 +19,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import alexnet_np
-from alexnet_np import backend, gradcheck, metrics, models, runs, step, training, weights
+from alexnet_np import backend, checkpoints, gradcheck, metrics, models, runs, step, training, weights
 from alexnet_np.cli import main
+from alexnet_np.data import DataError
 
 FILES = {
     "classes.csv",
@@ -236,16 +237,19 @@ def test_a_machine_without_memory_is_said_in_a_sentence(colours, monkeypatch, ca
     assert not Path("run").exists()
 
 
-def tested_with(monkeypatch, *accuracies):
-    """Tests find these, one after another."""
+def accuracies_are(monkeypatch, *accuracies, before=lambda: None):
+    """Tests find these, one after another; ``before`` is called in each."""
     accuracies = iter(accuracies)
-    monkeypatch.setattr(
-        training.Trainer, "evaluate", lambda *_: metrics.Evaluation(3, 1.0, next(accuracies), 1.0, np.eye(3, dtype=int))
-    )
+
+    def evaluate(*_):
+        before()
+        return metrics.Evaluation(3, 1.0, next(accuracies), 1.0, np.eye(3, dtype=int))
+
+    monkeypatch.setattr(training.Trainer, "evaluate", evaluate)
 
 
 def test_a_run_that_stops_early_delivers_its_best_epoch(colours, monkeypatch, capsys):
-    tested_with(monkeypatch, 0.3, 0.9, 0.5, 0.6, 0.9)  # the last is a test of what is delivered
+    accuracies_are(monkeypatch, 0.3, 0.9, 0.5, 0.6, 0.9)  # the last is a test of what is delivered
     assert train(colours, "--epochs", "9", "--early-stopping", "2", "--ema", "0.9", "--out", "early") == 0
     out = capsys.readouterr().out
     assert "Stopped early: the weights of epoch 2 are the result" in out
@@ -289,7 +293,7 @@ def best_in(folder):
 def test_after_an_early_stop_the_best_epoch_that_could_be_kept_is_delivered(
     colours, monkeypatch, capsys, accuracies, written, delivered
 ):
-    tested_with(monkeypatch, *accuracies, 0.7)  # the last is a test of what is delivered
+    accuracies_are(monkeypatch, *accuracies, 0.7)  # the last is a test of what is delivered
     best_is_written(monkeypatch, *written)
     kept = {}
     end_epoch = training.Trainer.end_epoch
@@ -311,8 +315,27 @@ def test_after_an_early_stop_the_best_epoch_that_could_be_kept_is_delivered(
         np.testing.assert_array_equal(load_file(best)["features.0.weight"], kept[epoch_in(best)])
 
 
+def test_a_test_of_the_result_that_fails_leaves_it_and_says_how_to_go_on(colours, monkeypatch, capsys):
+    tests = []
+
+    def lose_pictures():
+        tests.append(1)
+        if len(tests) == 4:
+            raise DataError("none of the 3 test pictures can be read")
+
+    accuracies_are(monkeypatch, 0.9, 0.5, 0.6, before=lose_pictures)
+    options = ("--epochs", "9", "--early-stopping", "2", "--checkpoint-minutes", "0", "--out", "early")
+    assert train(colours, *options) == 2
+    out, err = capsys.readouterr()
+    assert "none of the 3 test pictures can be read" in err
+    assert "The weights are kept. To test them when this is mended: alexnet-np evaluate --weights early" in out
+    assert "--resume" not in out
+    assert Path("early", runs.WEIGHTS).read_bytes() == best_in("early").read_bytes()
+    assert not Path("early", runs.CHECKPOINTS).exists()
+
+
 def test_a_damaged_file_of_the_best_epoch_is_told_of_and_the_last_delivered(colours, monkeypatch, capsys):
-    tested_with(monkeypatch, 0.9, 0.5, 0.6, 0.6)
+    accuracies_are(monkeypatch, 0.9, 0.5, 0.6, 0.6)
     load = weights.load
 
     def load_damaged(net, path):
@@ -326,24 +349,46 @@ def test_a_damaged_file_of_the_best_epoch_is_told_of_and_the_last_delivered(colo
     assert "the weights of epoch 3 are the result; those of epoch 1, the best, could not be kept" in out
 
 
-def test_a_best_epoch_that_a_resumed_run_has_not_come_to_is_not_its_best(colours, monkeypatch, capsys):
-    """It was killed after its second epoch, the best one, and goes on from the first, on another device, say."""
+def best_epochs_in(folder):
+    return sorted(epoch_in(path) for path in Path(folder).glob("best*"))
+
+
+@pytest.mark.parametrize("lost", ["killed", "damaged"])
+def test_a_run_that_is_set_back_before_its_best_epoch_has_the_best_until_there(colours, monkeypatch, capsys, lost):
+    """Its second epoch was the best, but it goes on from the first: no checkpoint is of later, or that is damaged."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        tested_with(patch, 0.3, 0.9)
+        accuracies_are(patch, 0.3, 0.9)
         stop_after(patch, 4)
         assert train(colours, "--epochs", "9", "--early-stopping", "2", "--out", "early") == 130
-        shutil.copytree("early/checkpoints", "kept")
+        best_of_the_first = best_in("early").read_bytes()
         stop_after(patch, 3)
+        if lost == "killed":
+            patch.setattr(checkpoints, "save_in_ring", killed)
         assert main(["train", "--resume", "early"]) == 130
-    shutil.rmtree("early/checkpoints")
-    shutil.move("kept", "early/checkpoints")
-    assert epoch_in(best_in("early")) == 2
-    tested_with(monkeypatch, 0.2, 0.1, 0.25)
-    best_is_written(monkeypatch, 3)
+    if lost == "damaged":
+        checkpoints.in_ring(Path("early/checkpoints"))[-1].write_text("damaged")
+    assert best_epochs_in("early") == [1, 2]
+
+    there = []
+    accuracies_are(monkeypatch, 0.2, 0.25, 0.3, before=lambda: there.append(best_epochs_in("early")))
     assert main(["train", "--resume", "early"]) == 0
-    out = capsys.readouterr().out
-    assert "the weights of epoch 3 are the result; those of epoch 1, the best, could not be kept" in out
-    assert epoch_in(best_in("early")) == 3
+    assert there[0] == [1]  # that of the second is of another second epoch
+    assert "the weights of epoch 1 are the result\n" in capsys.readouterr().out
+    assert Path("early", runs.WEIGHTS).read_bytes() == best_of_the_first
+    assert best_epochs_in("early") == [1]
+
+
+@pytest.mark.parametrize("minutes", ["0", "10"])
+def test_weights_that_no_checkpoint_wants_go_when_there_are_better_ones(colours, monkeypatch, minutes):
+    there = []
+    accuracies_are(monkeypatch, 0.1, 0.2, 0.3, 0.25, 0.4, before=lambda: there.append(best_epochs_in("run")))
+    assert train(colours, "--epochs", "5", "--checkpoint-minutes", minutes, "--out", "run") == 0
+    assert there == [[], [1], [2], [3], [3]]
+    assert best_epochs_in("run") == [5]
 
 
 def test_a_table_that_cannot_be_written_is_named():

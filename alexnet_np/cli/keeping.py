@@ -39,7 +39,10 @@ class Keeper:
         self.checkpoint_seconds = 60 * checkpoint_minutes
         self.figure_seconds = 60 * figure_minutes
         self.result: Evaluation | None = None
+        runs.remove_best(folder, keep={line.epoch for line in trainer.history})  # to later epochs it comes again
         self.best = runs.best_kept(folder, trainer.history)
+        # By checkpoint: the epochs among which a run that is resumed from it finds its best weights.
+        self.wanted = {path: {*runs.best_files(folder)} for path in checkpoints.in_ring(folder / runs.CHECKPOINTS)}
         self.skipped = runs.read_skipped(folder)
         self.saved = self.drawn = monotonic()
         self.artist = Artist() if find_spec("matplotlib") else None
@@ -65,7 +68,8 @@ class Keeper:
         if self.best is None or line.rank > self.best.rank:
             with self._going_on(), trainer.delivered():
                 weights.save(trainer.net, runs.best_path(self.folder, line.epoch))
-                self.best = runs.best_kept(self.folder, trainer.history)
+                self.best = line
+                self._remove_outdone()
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
         if self.artist and due and not self.artist.busy:
             with self._going_on(""):
@@ -97,7 +101,7 @@ class Keeper:
         """After the last epoch: the result, and the line of the epoch whose weights it is.
 
         After an early stop that is the best epoch whose weights could be kept. OSError where the weights cannot be
-        written; the checkpoints stay then.
+        written; the checkpoints stay then. What fails later, such as a test of them, costs nothing that was trained.
         """
         trainer, folder, outcome = self.trainer, self.folder, self.trainer.history[-1]
         if trainer.stopped_early and self.best and self.best.rank > outcome.rank:
@@ -109,6 +113,8 @@ class Keeper:
                 trainer.average, outcome, self.result = None, self.best, None
         with trainer.delivered():
             weights.save(trainer.net, folder / runs.WEIGHTS)
+        checkpoints.remove_ring(folder / runs.CHECKPOINTS)  # from here on the run is finished, whatever may fail
+        self._remove_outdone()
         self.result = self.result or trainer.evaluate(trainer.test.batches())
         with self._going_on(""):
             runs.write_history(folder, trainer.history)
@@ -121,7 +127,6 @@ class Keeper:
             self.say(
                 "There is no figure: matplotlib, which draws it, is not installed (pip install 'alexnet-np[demo]')"
             )
-        checkpoints.remove_ring(folder / runs.CHECKPOINTS)
         return outcome
 
     def close(self) -> None:
@@ -132,7 +137,15 @@ class Keeper:
     def _checkpoint(self) -> None:
         trainer = self.trainer
         self._tell_of_skipped()  # who goes on from here does not come to them again
-        checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
+        path = checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
+        self.wanted[path] = {self.best.epoch} if self.best else set()
+        self._remove_outdone()
+
+    def _remove_outdone(self) -> None:
+        """Remove the weights of epochs that are not the best any more, nor wanted by a checkpoint that is there."""
+        self.wanted = {path: epochs for path, epochs in self.wanted.items() if path.exists()}
+        best = {self.best.epoch} if self.best else set()
+        runs.remove_best(self.folder, keep=best.union(*self.wanted.values()))
 
     def _note(self, write: Callable[[Events], None]) -> None:
         """Write events. A failure ends them: what follows a record that is not whole could not be read."""

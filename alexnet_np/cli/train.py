@@ -143,7 +143,9 @@ def run(args: argparse.Namespace) -> int:
                 else:
                     keeper.stopped()
     except Exception:
-        if checkpoints.in_ring(folder / runs.CHECKPOINTS):
+        if (folder / runs.WEIGHTS).exists():
+            say(f"The weights are kept. To test them when this is mended: alexnet-np evaluate --weights {folder}")
+        elif checkpoints.in_ring(folder / runs.CHECKPOINTS):
             say(f"A checkpoint is kept. To go on when this is mended: alexnet-np train --resume {folder}")
         raise
     finally:
