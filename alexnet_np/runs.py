@@ -189,7 +189,7 @@ def write_evaluation(folder: Path, classes: Sequence[str], result: Evaluation) -
 
 
 def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
-    """Paths of pictures that could not be read, and why."""
+    """Paths of pictures that could not be read, and why. Names that are no text keep their bytes."""
     _write_rows(folder / SKIPPED, ["picture", "reason"], skipped.items())
 
 
@@ -197,13 +197,16 @@ def read_skipped(folder: Path) -> dict[str, str]:
     """What ``write_skipped`` wrote; nothing where it has not."""
     if not (folder / SKIPPED).exists():
         return {}
-    with (folder / SKIPPED).open(newline="", encoding="utf-8") as file:
+    with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {row["picture"]: row["reason"] for row in csv.DictReader(file)}
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     try:
-        with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written_whole(path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(header)
             writer.writerows(rows)

@@ -480,6 +480,21 @@ def test_pictures_that_are_none_are_told_of_after_the_epoch(tmp_path, capsys):
         assert {Path(row["picture"]).name for row in csv.DictReader(file)} == {f"{i}.png" for i in range(4)}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+def test_names_that_are_no_text_are_told_of_and_listed(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "data", 4)
+    path = folder / "red" / os.fsdecode(b"caf\xe9.png")
+    path.write_text("no image")
+    assert train(folder, "--checkpoint-minutes", "0", "--out", "run") == 0
+    out = capsys.readouterr().out
+    assert r"red/caf\udce9.png: " in out
+    assert "could not be written" not in out
+    assert runs.read_skipped(Path("run")).keys() == {str(path)}
+    assert os.fsencode(path) in Path("run/skipped.csv").read_bytes()
+    assert main(["check-data", str(folder)]) == 1
+    assert r"caf\udce9.png: " in capsys.readouterr().out
+
+
 def test_files_that_are_passed_over_are_told_of_once(tmp_path, capsys):
     folder = write_class_folders(tmp_path / "data", 3)
     for name in ("red/a.heic", "red/b.HEIC", "blue/notes.txt", "blue/.hidden"):

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from .. import __version__
 from . import augment, benchmark, check_data, config, doctor, evaluate, export, gradcheck, predict, summary, train
@@ -17,6 +18,8 @@ COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, grad
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):  # as standard error: a file's name need not be text that can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
     whole = parser()
     args, others = whole.parse_known_args(argv)
     try:
