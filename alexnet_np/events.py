@@ -26,6 +26,7 @@ class Events:
         self._write(steps_done + 1, session_log=SessionLog(status=SessionLog.START))
 
     def step(self, steps_done: int, progress: Progress) -> None:
+        """Of the last step; on "gpu" the loss may be that of the step before: see ``Trainer.steps``."""
         self._scalars(steps_done, {"step/loss": progress.step_loss, "step/learning_rate": progress.lr})
 
     def epoch(self, steps_done: int, line: Epoch) -> None:

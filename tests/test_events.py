@@ -2,11 +2,14 @@
 
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small_training import RECIPE, new_trainer, train
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from alexnet_np.cli import main
+from alexnet_np.cli.stop import Stopped, StopRequest
 from alexnet_np.events import Events
 
 
@@ -59,3 +62,15 @@ def test_a_resumed_run_tells_tensorboard_which_events_are_void(tmp_path):
     Events(tmp_path, trainer.steps_done).close()
     starts = [event.step for event in events_in(tmp_path) if event.session_log.status == SessionLog.START]
     assert starts == [7]
+
+
+def test_a_step_after_which_a_run_stops_is_there_too(colours, small_and_elsewhere, monkeypatch):
+    def stop(*_):
+        raise Stopped
+
+    options = ["--data", str(colours), "--size", "64", "--epochs", "1", "--batch-size", "5", "--tensorboard"]
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "grant", stop)
+        assert main(["train", *options, "--out", "run"]) == 130
+    assert main(["train", "--resume", "run"]) == 0
+    assert [step for tag, step in scalars(Path("run/events")) if tag == "step/loss"] == [1, 2, 3]
