@@ -44,7 +44,7 @@ def test_all_but_the_last_layer_is_loaded(colours, pretrained, capsys):
     assert "a network that knows nothing" not in out
 
 
-def test_frozen_features_stay_and_the_rest_learns(colours, pretrained):
+def test_frozen_features_stay_and_the_rest_learns(colours, pretrained, capsys):
     tuned = run(colours, "--weights", "pretrained.pth", "--freeze", "features", "--momentum", "0.5")
     for name, array in tuned.items():
         if name.startswith("features."):
@@ -52,6 +52,9 @@ def test_frozen_features_stay_and_the_rest_learns(colours, pretrained):
         elif name not in LAST:
             assert not np.array_equal(array, pretrained[name]), name
     assert 'freeze = "features"' in Path("run/config.toml").read_text("utf-8")
+    learning = sum(array.size for name, array in tuned.items() if not name.startswith("features."))
+    every = sum(array.size for array in tuned.values())
+    assert f", {every:,} parameters ({learning:,} learn), on cpu" in capsys.readouterr().out
 
 
 def test_a_run_is_weights_too_and_its_classes_may_be_the_same(colours, capsys):

@@ -226,7 +226,9 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
 def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
     net, recipe, size = trainer.net, trainer.recipe, settings.preparation.size
     parameters = sum(p.data.size for p in net.parameters())
-    say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters, on {device}")
+    learning = sum(p.data.size for p in net.parameters() if p.requires_grad)
+    learn = f" ({learning:,} learn)" if learning < parameters else ""
+    say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters{learn}, on {device}")
     say(f"{data.name}: {len(data.train):,} pictures to train, {len(data.test):,} to test, of {size}x{size} pixels")
     if data.passed_over:
         say(
@@ -263,8 +265,8 @@ def _train(say: telling.Say, trainer: "Trainer", keeper: "Keeper", stop: StopReq
                     say(telling.first_loss(progress.loss, trainer.net.num_classes))
                 bar.set_postfix_str(telling.bar_text(progress), refresh=False)
                 bar.update()
-                stop.grant()
                 keeper.step(progress)
+                stop.grant()
             result = trainer.evaluate(stop.between(trainer.test.batches()))
             line = trainer.end_epoch(result)
             say(telling.epoch_text(line, epochs))
