@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 import alexnet_np
 from alexnet_np import backend, checkpoints, gradcheck, metrics, models, runs, step, training, weights
 from alexnet_np.cli import main
+from alexnet_np.cli.stop import Stopped, StopRequest
 from alexnet_np.data import DataError
 
 FILES = {
@@ -155,6 +156,19 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_bits(colours, 
     for name, array in whole.items():
         np.testing.assert_array_equal(resumed[name], array, err_msg=name)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_after_a_request_to_stop_another_sigterm_changes_nothing_and_ctrl_c_interrupts():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        stop.grant()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Stopped):
+                stop.grant()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys):

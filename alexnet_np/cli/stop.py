@@ -11,7 +11,10 @@ class Stopped(Exception):  # noqa: N818
 
 
 class StopRequest:
-    """Within it, the first Ctrl-C (or SIGTERM) is only noted; the second one interrupts as usual."""
+    """Within it, the first Ctrl-C or SIGTERM is only noted; after it a Ctrl-C interrupts as usual.
+
+    Another SIGTERM changes nothing: a checkpoint may be being written, and who cannot wait for it has SIGKILL.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
