@@ -74,7 +74,7 @@ def test_evaluation_is_the_mean_over_all_images():
 
 def test_top5_counts_the_five_largest():
     class Fixed:
-        backend, dtype, num_classes = small_network().backend, np.float32, 7
+        backend, device, dtype, num_classes = small_network().backend, "cpu", np.float32, 7
 
         def logits(self, x, keep):
             return np.array([[9, 8, 7, 6, 5, 4, 3], [1, 2, 3, 4, 5, 6, 7]], np.float32)
