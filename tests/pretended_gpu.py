@@ -257,6 +257,7 @@ def _cupy():
     vars(module).update(vars(np))
     for function in (np.arange, np.full, np.zeros, np.zeros_like):
         setattr(module, function.__name__, partial(_do, function))
+    module.where = lambda condition, x, y: _do(_where, condition, x, y)
     module.empty = _empty
     module.empty_like = lambda array: module.empty(array.shape, array.dtype)
     module.asarray, module.ascontiguousarray = _asarray, _contiguous
@@ -277,6 +278,12 @@ def _cupy():
         using_allocator=_using_allocator,
     )
     return module
+
+
+def _where(condition, x, y):
+    """CuPy 14 has it for float16 and float32, and nothing between them: bfloat16 becomes float32."""
+    result = np.where(condition, x, y)
+    return result.astype(np.float32) if result.dtype.name == "bfloat16" else result
 
 
 def _now(rule, w, g, v, lr, *others):

@@ -6,6 +6,7 @@ from .. import reference
 from ..array_module import array_module
 from ..reference.geometry import output_size as size_of_output, padding_pairs, pair
 from .launch import contiguous, has_kernel, launch, rows, width
+from .precision import rounded
 
 
 def has_pool(
@@ -38,7 +39,8 @@ def max_pool2d_forward(
 def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     """See the reference book."""
     if saved[0] == "reference":
-        return reference.max_pool2d_backward(dy, saved[1])
+        dx = reference.max_pool2d_backward(dy, saved[1])
+        return dx if dx.dtype == dy.dtype else rounded(dx)  # CuPy's where makes float32 of bfloat16
     _, won, geometry = saved
     N, H, W, C = geometry[:4]
     dy = contiguous(dy)

@@ -86,11 +86,29 @@ def test_kernels_give_the_same_bits_again(real_cupy, op, arithmetic):
                 np.testing.assert_array_equal(a, b, err_msg=name)
 
 
+@pytest.mark.parametrize("ties", ["first", "all"])
+def test_pooled_bfloat16_stays_bfloat16(cupy, ties):
+    """Both ways, whoever does it: what comes before it in a network takes nothing else."""
+    bfloat16 = pytest.importorskip("ml_dtypes", reason="bfloat16 needs ml_dtypes").bfloat16
+    x = np.random.default_rng(0).integers(9, size=(2, 7, 8, 3)).astype(np.float64)  # with ties
+    dy = rounded(np.random.default_rng(1).standard_normal((2, 3, 3, 3)))
+    results = []
+    for kernels, xp, dtype in ((backend.get("gpu").kernels, cupy, bfloat16), (reference, np, np.float64)):
+        y, saved = kernels.max_pool2d_forward(xp.asarray(x, dtype), 3, 2, ties=ties)
+        results.append((y, kernels.max_pool2d_backward(xp.asarray(dy, dtype), saved)))
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == bfloat16
+        assert relative_error(to_numpy(found).astype(np.float64), expected) < 1e-2
+
+
 @pytest.mark.parametrize(("asked", "least", "most"), [("float32", 0.0, 1e-6), ("tf32", 1e-5, 1e-3)])
 def test_a_product_has_the_precision_that_was_asked_for(cupy, asked, least, most):
-    """Of numbers that need all the bits of a float32: strictly in float32, and measurably less in TF32."""
+    """Of numbers that need all the bits of a float32: strictly in float32, and measurably less in TF32.
+
+    They are large enough for tensor cores: for less cuBLAS may take a kernel that is more precise than asked for.
+    """
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((64, 256)), rng.standard_normal((256, 96))
+    x, w = rng.standard_normal((512, 256)), rng.standard_normal((256, 512))
     kernels = backend.get("gpu", precision=asked).kernels
     y, _ = kernels.linear_forward(cupy.asarray(x, np.float32), cupy.asarray(w, np.float32), None)
     assert least <= relative_error(to_numpy(y), x.astype(np.float32).astype(float) @ w.astype(np.float32)) <= most
