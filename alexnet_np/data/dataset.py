@@ -20,6 +20,15 @@ class DataError(ValueError):
     """Data that cannot be used; the message says which and why."""
 
 
+NAMES = "classes.txt"
+
+
+def class_names(folder: Path) -> list[str] | None:
+    """What stands in classes.txt, a line for each class; None where there is none, and classes are numbers."""
+    path = folder / NAMES
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+
+
 class Dataset:
     """Labelled pictures: ``classes``, names; ``labels``, (N,) int64 positions in them; ``image(i)``.
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ..files import rename, written_whole
-from .dataset import DataError
+from .dataset import NAMES, DataError
 
 ROOT = Path("data")
 ATTEMPTS = 6
@@ -26,11 +26,13 @@ Progress = Callable[[str, int, int | None], None]  # the file's name, bytes that
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set, with their MD5 sums; ``archives`` are unpacked and go."""
+    """The files of a data set, with their MD5 sums; ``archives`` are unpacked and go. Names of classes, if no file
+    has them."""
 
     url: str
     files: dict[str, str]
     archives: bool
+    classes: tuple[str, ...] = ()
 
 
 # The sums are those on the authors' pages.
@@ -54,6 +56,18 @@ SETS = {
             "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
         },
         archives=False,
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
     ),
 }
 
@@ -77,6 +91,9 @@ def fetch(name: str, root: Path = ROOT, progress: Progress = lambda *_: None) ->
         folder.mkdir(parents=True, exist_ok=True)
         for file, md5 in source.files.items():
             download(source.url + file, folder / file, md5, progress)
+        if source.classes and not (folder / NAMES).exists():
+            with written_whole(folder / NAMES) as unfinished:
+                unfinished.write_text("\n".join([*source.classes, ""]), encoding="utf-8")
     return folder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Arrays, DataError
+from .dataset import Arrays, DataError, class_names
 
 NAME = re.compile(r"(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 START, GZIP = b"\0\0\x08", b"\x1f\x8b"
@@ -47,7 +47,7 @@ def parts(folder: Path) -> tuple[Arrays, Arrays | None] | None:
     files = {(match["part"], match["kind"]): path for match, path in matches if match}
     if not files:
         return None
-    train = _part(folder, files, "train")
+    train = _part(folder, files, "train", class_names(folder))
     if train is None:
         raise DataError(f"{folder}: expected train-images and train-labels among its IDX files, found neither")
     return train, _part(folder, files, "t10k", train.classes) or _part(folder, files, "test", train.classes)
@@ -56,7 +56,7 @@ def parts(folder: Path) -> tuple[Arrays, Arrays | None] | None:
 def _part(
     folder: Path, files: dict[tuple[str, str], Path], part: str, classes: Sequence[str] | None = None
 ) -> Arrays | None:
-    """The images and labels of a part; None where there are neither. Classes are numbers, 0 to the largest label."""
+    """The images and labels of a part; None where there are neither. Classes without names are numbers, from 0."""
     paths = [files[part, kind] for kind in ("images", "labels") if (part, kind) in files]
     if not paths:
         return None

@@ -28,13 +28,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import written_whole
-from .dataset import DataError, Dataset
+from .dataset import DataError, Dataset, class_names
 from .images import SUFFIXES, PictureError, decode
 
 BUFFER = 2000  # pictures, encoded: 220 MB of ImageNet's
 LABEL = ".cls"
 INDEX = "alexnet-np-index.json"
-NAMES = "classes.txt"  # beside the shards, a line each; without it classes are numbers
 TEST = re.compile(r"^(val|test)", re.IGNORECASE)
 TRAIN = re.compile(r"^train", re.IGNORECASE)
 BLOCK = 512  # tar's
@@ -162,9 +161,7 @@ def parts(paths: Sequence[Path]) -> tuple[Shards, Shards | None]:
     train = [path for path in paths if TRAIN.match(path.name)] or [path for path in paths if path not in set(test)]
     if not train:
         raise DataError(f"expected shards to train on, found only {', '.join(str(path) for path in test)}")
-    names = train[0].parent / NAMES
-    classes = names.read_text(encoding="utf-8").splitlines() if names.is_file() else None
-    training = open_shards(train, classes)
+    training = open_shards(train, class_names(train[0].parent))
     return training, open_shards(test, training.classes) if test else None
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
@@ -211,9 +212,12 @@ def test_files_are_fetched_one_by_one(server, tmp_path, monkeypatch):
         server.files[f"{part}-images-idx3-ubyte.gz"] = idx_bytes(rng.integers(0, 256, (number, 4, 5), dtype=np.uint8))
         server.files[f"{part}-labels-idx1-ubyte.gz"] = idx_bytes(np.arange(number, dtype=np.uint8) % 2)
     sums = {name: md5(content) for name, content in server.files.items() if name != "file"}
-    monkeypatch.setitem(download.SETS, "fashion-mnist", download.Source(server.url, sums, archives=False))
+    source = replace(download.SETS["fashion-mnist"], url=server.url, files=sums)
+    monkeypatch.setitem(download.SETS, "fashion-mnist", source)
     loaded = data.load(download.fetch("fashion-mnist", tmp_path))
     assert (len(loaded.train), len(loaded.test)) == (8, 4)
+    assert len(loaded.train.classes) == 10
+    assert loaded.test.classes[:2] == ["T-shirt/top", "Trouser"]
 
 
 def test_only_known_data_sets_are_fetched(tmp_path):
