@@ -114,8 +114,11 @@ the loss. Every contender has a process of its own, and the GPU for itself: {rou
 has finished; the time of a call is its share. Caches are not emptied in between. Times are medians of the
 turns. A precision is that of products ("tf32") or of activations too ("bfloat16"; weights are kept in
 float32). A ratio is to the quickest peer of the same precision; its range is that of any two turns. A
-backward alone is a burst of both, less the time of a forward. GFLOP/s count the operations of direct
-convolution. Errors are the worst relative L2 errors against float64."""
+backward alone is a burst of both, less the time of a forward. A layer alone gets what its framework's network hands
+it. In bfloat16 that is weights and images in float32, which each forward rounds, and all other activations and
+their gradients in bfloat16; but what this project's products give, and the gradient of that, is bfloat16 only
+where a ReLU follows, and here it is float32. GFLOP/s count the operations of direct convolution, GB/s in
+bfloat16 two bytes for every number. Errors are the worst relative L2 errors against float64."""
 CAUTION = "CAUTION: other programs were computing on this machine. Do not trust these figures."
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -43,13 +44,13 @@ class Settings:
 class Run:
     """Collects a result; ``save`` is called with it whenever a part of it is complete.
 
-    ``field`` has the contenders among which the settings choose; ``rounded``: see problem.layer_data.
+    ``field`` has the contenders among which the settings choose.
     """
 
     field: Sequence[Entry] = ENTRIES
     parts = PARTS
-    rounded = False
     statistics = staticmethod(statistics)
+    deadline = inf  # of all processes: see Worker
 
     def __init__(self, settings: Settings, save: Callable[[dict[str, Any]], None]) -> None:
         self.start = perf_counter()
@@ -131,11 +132,11 @@ class Run:
                 self._say(f"{layer.name} alone, batch {N}")
                 able = []
                 with tempfile.TemporaryDirectory() as folder:
-                    definition.call("build_layer", layer.name, N, self.rounded)
+                    definition.call("build_layer", layer.name, N)
                     definition.call("expect_layer", Path(folder))
                     for worker in workers:
                         with self._excluding(worker.entry, layer.name):
-                            worker.call("build_layer", layer.name, N, self.rounded)
+                            worker.call("build_layer", layer.name, N)
                             errors = worker.call("check_layer", Path(folder))
                             self._check(worker.entry, N, layer.name, errors)
                             able.append(worker)
@@ -208,7 +209,7 @@ class Run:
         return figures
 
     def _start(self, entry: Entry, variables: dict[str, str] | None = None) -> Worker:
-        worker = Worker(entry, self.settings.threads, **(variables or {}))
+        worker = Worker(entry, self.settings.threads, self.deadline, **(variables or {}))
         if entry.name in self.result["contenders"]:
             about = {"version": worker.info["version"], "loaded_blas": worker.info["blas"]}
             self.result["contenders"][entry.name] |= about

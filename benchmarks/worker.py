@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from threading import Timer
 from time import perf_counter
@@ -60,11 +61,14 @@ class ContenderError(Exception):
 
 
 class Worker:
-    """The parent's end. Every method of Session is called by its name: worker.call("build", 16)."""
+    """The parent's end. Every method of Session is called by its name: worker.call("build", 16).
 
-    def __init__(self, entry: Entry, threads: int, **variables: str) -> None:
+    Whatever it was asked for, the child is killed at the ``deadline``, a time of perf_counter.
+    """
+
+    def __init__(self, entry: Entry, threads: int, deadline: float = inf, **variables: str) -> None:
         self.entry = entry
-        self.patience = PATIENCE_S
+        self.deadline = deadline
         self.log = tempfile.TemporaryFile()  # noqa: SIM115, close() closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", str(threads)],
@@ -103,14 +107,15 @@ class Worker:
         self.close()
 
     def _answer(self) -> Any:
-        timer = Timer(self.patience, self.process.kill)
         start = perf_counter()
+        patience = max(0.0, min(PATIENCE_S, self.deadline - start))
+        timer = Timer(patience, self.process.kill)
         timer.start()
         try:
             error, result = pickle.load(self.process.stdout)
         except EOFError:
-            if perf_counter() - start >= self.patience:
-                raise ContenderError(f"no answer in {self.patience:.0f} s") from None
+            if perf_counter() - start >= patience:
+                raise ContenderError(f"no answer in {patience:.0f} s") from None
             code = self.process.wait()
             raise ContenderError(f"its process ended with exit code {code}: {self._last_words()}") from None
         finally:
@@ -200,7 +205,7 @@ class Session:
         machine.reset_peak()
         return figures
 
-    def build_layer(self, name: str, N: int, rounded: bool) -> None:
+    def build_layer(self, name: str, N: int, rounded: bool = False) -> None:
         """Make one layer alone, and its data: see problem.layer_data."""
         layer = problem.BY_NAME[name]
         self.task = self.module.LayerTask(layer, problem.layer_data(layer, N, rounded), **self.entry.options)

@@ -86,7 +86,9 @@ class Contender(Device):
 
 
 class LayerTask(Device):
-    """One layer alone."""
+    """One layer alone. In precision bfloat16 as in a network: activations are bfloat16, but for the images; and for the
+    result of a product and its gradient, which are float32 where no ReLU follows.
+    """
 
     def __init__(
         self,
@@ -110,7 +112,11 @@ class LayerTask(Device):
         asarray = module.backend.asarray
         for name, parameter in self.parameters.items():
             parameter.data[...] = asarray(data[name])
-        self.x, self.dy = (asarray(data[name], to.get("dtype", "float32")) for name in ("x", "dy"))
+        dtype = narrow = to.get("dtype", "float32")
+        if precision == "bfloat16":
+            from ml_dtypes import bfloat16 as narrow
+        self.x = asarray(data["x"], dtype if layer.first else narrow)
+        self.dy = asarray(data["dy"], narrow if layer.kind == "pool" else dtype)
         self.input_grad = not layer.first
 
     def forward(self) -> None:

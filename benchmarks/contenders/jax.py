@@ -68,17 +68,23 @@ class Contender(Device):
 
 
 class LayerTask(Device):
-    """One layer alone. Backward is the jitted vjp: XLA drops what it does not need of the forward inside."""
+    """One layer alone. Backward is the jitted vjp: XLA drops what it does not need of the forward inside.
+
+    In bfloat16 as in the step below: activations are bfloat16, images and weights are rounded inside.
+    """
 
     def __init__(self, layer: problem.Layer, data: dict[str, np.ndarray], **where: str) -> None:
         super().__init__(**where)
-        self.inputs = {name: jnp.array(array, self.dtype) for name, array in data.items()}
-        self.dy = self.inputs.pop("dy")
+        self.inputs = {name: jnp.array(array) for name, array in data.items()}
+        self.dy = self.inputs.pop("dy").astype(self.dtype)
+        if not layer.first:
+            self.inputs["x"] = self.inputs["x"].astype(self.dtype)
         # What no gradient is wanted of is a constant.
         self.constants = {"x": self.inputs.pop("x")} if layer.first else {}
 
         def forward(inputs: dict[str, Any], constants: dict[str, Any]) -> Any:
-            return _apply(layer, **inputs, **constants)
+            given = inputs | constants
+            return _apply(layer, **given | {"x": given["x"].astype(self.dtype)})
 
         def backward(inputs: dict[str, Any], constants: dict[str, Any], dy: Any) -> Any:
             return jax.vjp(lambda inputs: forward(inputs, constants), inputs)[1](dy)[0]

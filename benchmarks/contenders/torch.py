@@ -67,7 +67,7 @@ class Contender(Device):
                 module.p = p
 
     def infer(self) -> Any:
-        self.net.eval()
+        self._set_training(False)
         with torch.inference_mode(), self.autocast():
             return self.call(self.x)
 
@@ -88,16 +88,23 @@ class Contender(Device):
         return problem.from_channels_first({name: _array(w) for name, w in self.net.state_dict().items()})
 
     def _backward(self) -> Any:
-        self.net.train()
+        self._set_training(True)
         self.sgd.zero_grad(set_to_none=True)
         with self.autocast():
             loss = self.loss(self.call(self.x), self.y)
         loss.backward()
         return loss.detach()
 
+    def _set_training(self, training: bool) -> None:
+        """Only where it changes, as in a loop over batches: PyTorch goes through all modules each time."""
+        if self.net.training != training:
+            self.net.train(training)
+
 
 class LayerTask(Device):
-    """One layer alone. With bfloat16 all of it is in bfloat16, as autocast would hand it on."""
+    """One layer alone. In bfloat16 as autocast has it in a network: activations are bfloat16, but for the images, and
+    weights float32, which each forward rounds.
+    """
 
     def __init__(
         self,
@@ -113,8 +120,9 @@ class LayerTask(Device):
         tensors = {name: torch.from_numpy(array) for name, array in data.items()}
         if images:
             tensors |= {name: _images(data[name], memory_format) for name in ("x", "dy")}
-        there = {"device": self.device, "dtype": torch.bfloat16 if self.precision == "bfloat16" else torch.float32}
-        self.x, self.dy = (tensors[name].to(**there) for name in ("x", "dy"))
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        self.x = tensors["x"].to(self.device, torch.float32 if layer.first else dtype)
+        self.dy = tensors["dy"].to(self.device, dtype)
         self.wanted = {} if layer.first else {"dx": self.x.requires_grad_()}
         if layer.kind == "pool":
             self.module: nn.Module = nn.MaxPool2d(3, stride=2)
@@ -122,11 +130,12 @@ class LayerTask(Device):
             self.module = (_conv(layer) if images else nn.Linear(*layer.w)).to(memory_format=memory_format)
             w = tensors["w"].permute(3, 2, 0, 1) if images else tensors["w"].T
             self.module.load_state_dict({"weight": w, "bias": tensors["b"]})
-            self.module.to(**there)
+            self.module.to(self.device)
             self.wanted |= {"dw": self.module.weight, "db": self.module.bias}
 
     def forward(self) -> None:
-        self.y = self.module(self.x)
+        with self.autocast():
+            self.y = self.module(self.x)
 
     def backward(self) -> None:
         self.grads = torch.autograd.grad(self.y, list(self.wanted.values()), self.dy)

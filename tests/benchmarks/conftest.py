@@ -25,6 +25,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str,
     monkeypatch.setattr(measure, "PAUSE_S", 0)
     monkeypatch.setattr(contenders, "find_spec", lambda name: None if name == "jax" else object())
     monkeypatch.setattr(Pretender, "log", [])
+    monkeypatch.setattr(Pretender, "deadlines", [])
 
     def pretended_run(
         names: str = "cpu,reference,pytorch,tensorflow,onnxruntime,jax",

@@ -14,12 +14,14 @@ class Pretender:
     """A worker that answers at once: everything takes SECONDS, somewhat longer in every round."""
 
     log: ClassVar[list[tuple[str, ...]]] = []  # what all of them were asked; emptied by the fixture
+    deadlines: ClassVar[list[float]] = []  # that they were given; emptied likewise
     alive: ClassVar[list[str]] = []  # those on a GPU now
     taken_mib: ClassVar[float] = 3.0
     faults: ClassVar[dict[tuple[str, str], Any]] = {}  # (contender, method) -> what its answer is instead
 
-    def __init__(self, entry: Entry, threads: int, **variables: str) -> None:
+    def __init__(self, entry: Entry, threads: int, deadline: float, **variables: str) -> None:
         self.entry = entry
+        self.deadlines.append(deadline)
         self.process = SimpleNamespace(pid=os.getpid())
         self.info = {
             "version": f"1.{len(entry.module)}",
@@ -27,7 +29,6 @@ class Pretender:
             "rss_mib": 99.0,
         }
         self.calls = 0
-        self.patience = 900.0
 
     def __enter__(self) -> "Pretender":
         Pretender.alive.append(self.entry.name)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,6 +189,45 @@ def test_a_run_ends_in_time_and_says_what_is_missing(pretend_gpu, monkeypatch):
     text = report.text(result)
     assert "alexnet-np bfloat16, network: the time was over" in text
     assert "PyTorch TF32, layers: the time was over" in text
+
+
+def test_what_has_begun_when_the_time_is_over_has_a_minute(pretend_gpu, monkeypatch):
+    monkeypatch.setattr(gpu, "perf_counter", lambda: 7.0)
+    pretend_gpu(minutes=5.5, batches=(128,), names=("tf32", "torch-tf32"))
+    assert set(Pretender.deadlines) == {7 + 5.5 * 60 + 60}
+
+
+def test_without_expected_results_nobody_is_timed_and_the_run_goes_on(pretend_gpu):
+    fault = worker.ContenderError("no answer in 60 s")
+    result = pretend_gpu({("definition", "expect"): fault}, names=("tf32", "torch-tf32"))
+    assert not result["network"]
+    assert {row["contender"] for row in result["layers"]} == {"tf32", "torch-tf32"}
+    assert "PyTorch TF32, network: what is expected is not known: no answer in 60 s" in report.text(result)
+
+
+def test_memory_is_left_out_where_nvidia_smi_fails_once(pretend_gpu, monkeypatch):
+    asked = []
+
+    def fails_first():
+        asked.append(Pretender.gpu_state())
+        return asked[-1] if len(asked) > 1 else {}
+
+    monkeypatch.setattr(machine, "gpu_state", fails_first)
+    result = pretend_gpu(names=("tf32", "torch-tf32"), parts=("network",))
+    measured = {row["contender"] for row in result["startup"] if "device_mib" in row}
+    assert (measured, len(result["startup"])) == ({"tf32"}, 2)
+
+
+def test_layers_get_rounded_numbers_in_bfloat16_alone(pretend_gpu):
+    pretend_gpu(parts=("layers",))
+    rounded = {
+        (name, rounded) for name, method, *rest in Pretender.log if method == "build_layer" for rounded in rest[2:]
+    }
+    others = {(name, "False") for name in ("tf32", "torch-tf32", "float32", "torch-float32")}
+    own = {("bfloat16", "True"), ("torch-bfloat16", "True")}
+    assert rounded == {("definition", "False"), ("definition", "True"), *own, *others}
+    folders = {name: Path(rest[0]).parent for name, method, *rest in Pretender.log if method == "check_layer"}
+    assert folders["bfloat16"] != folders["float32"] == folders["tf32"]
 
 
 def test_nothing_at_all_is_a_result_too(pretend_gpu, tmp_path):
@@ -398,10 +438,12 @@ def test_layers_of_this_project_pass_the_gate(layer, precision, tmp_path, monkey
     if sentence := gpu_book_problem():
         pytest.skip(sentence)
     pretend_with_gpu_book(monkeypatch)
-    data = problem.layer_data(layer, 3, rounded=True)
+    data = problem.layer_data(layer, 3, rounded=precision == "bfloat16")
     task = alexnet_np.LayerTask(layer, data, device="gpu", precision=precision, graph=True)
     errors = errors_of(task, layer, data, tmp_path)
     assert correctness.objection(errors, precision) is None
+    if precision == "tf32" and layer.kind != "pool":
+        assert correctness.objection(errors, "float32")  # which would see that it is none
     task.finish()
     alexnet_np.rest()
 
@@ -409,12 +451,50 @@ def test_layers_of_this_project_pass_the_gate(layer, precision, tmp_path, monkey
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_layers_of_torch_pass_the_gate(layer, precision, tmp_path):
-    data = problem.layer_data(layer, 3, rounded=True)
+    data = problem.layer_data(layer, 3, rounded=precision == "bfloat16")
     task = torch.LayerTask(layer, data, layout="channels_last", device="cpu", precision=precision)
     errors = errors_of(task, layer, data, tmp_path)
     assert correctness.objection(errors, precision) is None
     if precision == "bfloat16":
         assert max(errors.values()) > 1e-4 or layer.kind == "pool"  # it is what it says
+
+
+def test_what_layers_get_in_bfloat16_is_what_networks_hand_them(monkeypatch):
+    """Images, weights and their gradients are float32; what a product of this project gives without a ReLU is too."""
+    handed = {}
+    for layer in LAYERS:
+        data = problem.layer_data(layer, 2, rounded=True)
+        tasks = {"torch": torch.LayerTask(layer, data, layout="channels_last", device="cpu", precision="bfloat16")}
+        if not gpu_book_problem():
+            pretend_with_gpu_book(monkeypatch)
+            tasks["ours"] = alexnet_np.LayerTask(layer, data, device="gpu", precision="bfloat16")
+        for name, task in tasks.items():
+            task.forward()
+            task.backward()
+            handed[name, layer.name] = [str(a.dtype).removeprefix("torch.") for a in (task.x, task.y, task.dy)]
+        if layer.w:
+            parameters = list(tasks["torch"].module.parameters())
+            assert {a.dtype for a in (*parameters, *tasks["torch"].grads[-2:])} == {pytorch.float32}
+    narrow, wide = "bfloat16", "float32"
+    for layer in LAYERS:
+        x = wide if layer.first else narrow
+        assert handed["torch", layer.name] == [x, narrow, narrow]
+        y = narrow if layer.kind == "pool" else wide
+        assert handed.get(("ours", layer.name), [x, y, y]) == [x, y, y]
+
+
+def test_pytorch_goes_through_its_modules_only_where_the_mode_changes(monkeypatch):
+    contender = object.__new__(torch.Contender)  # with another network than AlexNet, which is large
+    torch.Device.__init__(contender)
+    contender.net = contender.call = pytorch.nn.Sequential(pytorch.nn.Linear(3, 2), pytorch.nn.Dropout(0.5))
+    contender.x, contender.y = pytorch.ones(4, 3), pytorch.zeros(4, dtype=pytorch.int64)
+    contender.loss, contender.sgd = pytorch.nn.CrossEntropyLoss(), pytorch.optim.SGD(contender.net.parameters(), 0.1)
+    modes, train = [], contender.net.train
+    monkeypatch.setattr(contender.net, "train", lambda mode=True: (modes.append(mode), train(mode))[1])
+    for call in (contender.step, contender.infer, contender.infer, contender.step, contender.step):
+        call()
+        assert contender.net[1].training == (call == contender.step)
+    assert modes == [False, True]
 
 
 def test_rounded_data_can_be_held_by_bfloat16():
