@@ -43,16 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure this project and its peers side by side: inference, training, layers, start and memory.",
         epilog=_names(ENTRIES),
     )
-    _add_settings(
-        parser, Run, (1, 16, 128), 5, "batch 16, two short rounds, the network only: two minutes on two cores"
-    )
+    quick = "batch 16, two short rounds, the network only: two minutes on two cores"
+    _add_settings(parser, Run, (1, 16, 128), 5, "all", quick)
     parser.add_argument("--threads", type=_positive, help="for every contender (the cores that this process may use)")
 
     commands = parser.add_subparsers(dest="command", metavar="command", title="on results")
     add = commands.add_parser("gpu", help="the same on a GPU, in three precisions", epilog=_names(gpu.GpuRun.field))
-    _add_settings(
-        add, gpu.GpuRun, gpu.BATCHES, gpu.DEFAULTS["rounds"], "batch 128, two rounds, the network only: two minutes"
-    )
+    _add_settings(add, gpu.GpuRun, gpu.BATCHES, gpu.DEFAULTS["rounds"], "network", "batch 128 only")
     add.add_argument("--precision", choices=tuple(gpu.PRECISIONS), help="everybody of this one, compilers too")
     minutes = gpu.DEFAULTS["minutes"]
     add.add_argument(
@@ -74,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(
-    parser: argparse.ArgumentParser, run: type[Run], batches: Sequence[int], rounds: int, quick: str
+    parser: argparse.ArgumentParser, run: type[Run], batches: Sequence[int], rounds: int, parts: str, quick: str
 ) -> None:
     parser.add_argument("--quick", action="store_true", help=quick)
     names = _some_of([entry.name for entry in run.field])
@@ -82,7 +79,7 @@ def _add_settings(
     sizes = ",".join(map(str, batches))
     parser.add_argument("--batch", type=_sizes, metavar="N,N", dest="batches", help=f"batch sizes ({sizes})")
     parser.add_argument("--rounds", type=_positive, help=f"turns of every contender ({rounds})")
-    parser.add_argument("--parts", type=_some_of(run.parts), metavar="P,P", help=f"of {','.join(run.parts)} (all)")
+    parser.add_argument("--parts", type=_some_of(run.parts), metavar="P,P", help=f"of {','.join(run.parts)} ({parts})")
     parser.add_argument(
         "--output", type=Path, help="folder for result.json, report.txt and the plots (runs/benchmark-DATE)"
     )
@@ -102,7 +99,7 @@ def _gpu(arguments: argparse.Namespace) -> int:
         raise ValueError(problem)
     asked = arguments.precision
     names = [entry.name for entry in gpu.GpuRun.field if (entry.precision == asked if asked else not entry.slow)]
-    chosen = {"contenders": tuple(names), "parts": gpu.GpuRun.parts, **gpu.DEFAULTS}
+    chosen = {"contenders": tuple(names), **gpu.DEFAULTS}
     return _measure(arguments, gpu.GpuRun, chosen | (gpu.QUICK if arguments.quick else {}))
 
 
