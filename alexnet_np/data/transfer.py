@@ -111,12 +111,16 @@ class _Slot:
         self.copied.record(stream)
 
     def hand_out(self, prepare: Callable[[Any, Any], tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-        """The batch, prepared, for whatever is begun on the current stream until the next one is asked for."""
-        self.xp.cuda.get_current_stream().wait_event(self.copied)
+        """The batch, prepared, for whatever is begun on the current stream until the next one is asked for.
+
+        By then another stream may be current: who asks may be elsewhere, or it is the collector that ends this.
+        """
+        stream = self.xp.cuda.get_current_stream()
+        stream.wait_event(self.copied)
         try:
             yield prepare(*self.batch)
         finally:  # also where nobody asks for a next one
-            self.used.record()
+            self.used.record(stream)
 
     def _grow(self, sizes: list[int]) -> None:
         import cupyx

@@ -129,6 +129,23 @@ def test_every_step_reads_its_own_batch(transfer_on, seed):
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_batch_is_used_on_the_stream_that_it_was_handed_to(transfer_on, seed):
+    """Also where another stream is current when the next one is asked for."""
+    streams, given, read = Streams(seed), batches(), []
+    streams.stream()
+    handed_out = transfer_on(streams)(given)
+    for number in range(len(given)):
+        streams.current = streams.streams[number % 2]
+        arrays = next(handed_out)
+        streams.begin(lambda number=number, arrays=arrays: read.append((number, [np.array(a) for a in arrays])))
+    streams.until(lambda: not any(stream.work for stream in streams.streams))
+    assert sorted(number for number, _ in read) == list(range(len(given)))
+    for number, arrays in read:
+        for found, expected in zip(arrays, given[number], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_buffers_are_made_once(transfer_on):
     streams = Streams(0)
     transfer = transfer_on(streams)
