@@ -1,6 +1,6 @@
 """What a training step must cost a GPU at least: bytes and products of every kernel of the gpu book, on paper.
 
-    python -m benchmarks.roofline --batch-size 128
+    python -m benchmarks.roofline --batch-size 128 --card H100
 
 For each kernel, over all layers of AlexNet: what it moves from and to memory, what it multiplies, and the longer of the
 two times at a card's peaks. Nothing is run and nothing measured. Columns are not in it as long as they stay in the
@@ -14,8 +14,8 @@ from math import prod
 
 from alexnet_np import layers, models
 
-# NVIDIA's data sheet of the H200 SXM, dense: bytes and floating point operations a second
-MEMORY = 4.8e12
+# NVIDIA's data sheets, SXM, dense: bytes a second, and floating point operations, in which the cards are alike
+MEMORY = {"H100": 3.35e12, "H200": 4.8e12}
 PEAKS = {"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}
 WEIGHT = 4  # bytes: float32 in every precision
 
@@ -95,8 +95,9 @@ def step(batch_size: int, image: int, size: int) -> dict[str, Cost]:
     return costs.kernels
 
 
-def table(batch_size: int, image: int) -> str:
+def table(batch_size: int, image: int, card: str = "H200") -> str:
     """Markdown: a row for each kernel, a column for each precision."""
+    memory = MEMORY[card]
     wide, narrow = step(batch_size, image, 4), step(batch_size, image, 2)
     lines = [
         "| kernel | MB, float32 | MB, bfloat16 | GFLOP | bound | float32 | tf32 | bfloat16 |",
@@ -105,10 +106,10 @@ def table(batch_size: int, image: int) -> str:
     totals = dict.fromkeys(PEAKS, 0.0)
     for name in narrow:
         cost = wide.get(name, Cost())
-        times = {p: _time(narrow[name] if p == "bfloat16" else cost, peak) for p, peak in PEAKS.items()}
+        times = {p: _time(narrow[name] if p == "bfloat16" else cost, peak, memory) for p, peak in PEAKS.items()}
         for precision, seconds in times.items():
             totals[precision] += seconds
-        bound = "products" if cost.flops / PEAKS["tf32"] > cost.bytes / MEMORY else "memory"
+        bound = "products" if cost.flops / PEAKS["tf32"] > cost.bytes / memory else "memory"
         figures = [
             f"{cost.bytes / 1e6:.0f}",
             f"{narrow[name].bytes / 1e6:.0f}",
@@ -122,16 +123,17 @@ def table(batch_size: int, image: int) -> str:
     return "\n".join(lines)
 
 
-def _time(cost: Cost, peak: float) -> float:
-    return max(cost.bytes / MEMORY, cost.flops / peak)
+def _time(cost: Cost, peak: float, memory: float) -> float:
+    return max(cost.bytes / memory, cost.flops / peak)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What a training step must cost a GPU at least, on paper.")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--image", type=int, default=224, help="pixels of a side")
+    parser.add_argument("--card", choices=tuple(MEMORY), default="H200", help="(H200)")
     arguments = parser.parse_args()
-    print(table(arguments.batch_size, arguments.image))
+    print(table(arguments.batch_size, arguments.image, arguments.card))
 
 
 if __name__ == "__main__":
