@@ -139,16 +139,18 @@ def test_bfloat16_learns_as_float32_does(cupy):
 
 
 @pytest.mark.parametrize("graph", [True, False])
-def test_a_step_allocates_nothing_after_its_first_ones(real_cupy, precision, graph):
+def test_steps_keep_no_memory_and_recorded_ones_take_none(real_cupy, precision, graph):
     step, pool = new(real_cupy, graph=graph, precision=precision), real_cupy.get_default_memory_pool()
     given = [tuple(map(real_cupy.asarray, batch)) for batch in batches(1)] * 3
     for _ in range(2):  # the second time with as many losses at once as ever after
         train(step, given)
-    total, (free, _) = pool.total_bytes(), real_cupy.cuda.runtime.memGetInfo()
+    used, total, (free, _) = pool.used_bytes(), pool.total_bytes(), real_cupy.cuda.runtime.memGetInfo()
     for _ in range(3):
         train(step, given)
-    assert pool.total_bytes() == total
-    assert real_cupy.cuda.runtime.memGetInfo()[0] >= free
+    assert pool.used_bytes() == used
+    if graph:  # else which of its free blocks the pool splits, and whether one is left that is large enough, is chance
+        assert pool.total_bytes() == total
+        assert real_cupy.cuda.runtime.memGetInfo()[0] >= free
 
 
 def test_a_step_that_is_gone_has_given_its_memory_back(real_cupy):
