@@ -113,7 +113,7 @@ class LayerTask(Device):
         for name, parameter in self.parameters.items():
             parameter.data[...] = asarray(data[name])
         dtype = narrow = to.get("dtype", "float32")
-        if precision == "bfloat16":
+        if self.to.get("precision") == "bfloat16":
             from ml_dtypes import bfloat16 as narrow
         self.x = asarray(data["x"], dtype if layer.first else narrow)
         self.dy = asarray(data["dy"], narrow if layer.kind == "pool" else dtype)
