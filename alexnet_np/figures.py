@@ -138,7 +138,7 @@ def _curves(figure: Any, history: Sequence[Epoch]) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(0, 100 if name == "accuracy" else 1.05 * axes.get_ylim()[1])
         axes.grid(axis="y", color="#e8e8e8")
-        axes.legend()
+        axes.legend(loc="lower right" if name == "accuracy" else "upper right")
 
 
 def _filters(figure: Any, kernels: np.ndarray) -> None:
