@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
+from ..reference.norm import split_channels
 from . import memory, threads
 from .arrays import floats, has_kernel
 from .elementwise import add
@@ -34,14 +35,13 @@ def local_response_norm_forward(
     groups: int = 1,
 ) -> tuple[Any, Any]:
     """See the reference book."""
-    # A mistake is the reference book's to refuse.
-    if not has_kernel(x) or across not in ("channels", "space") or groups < 1 or x.shape[-1] % groups:
+    if not has_kernel(x):
         y, saved = reference.local_response_norm_forward(x, size, alpha, beta, k, divide_alpha, across, groups)
         return y, ("reference", saved)
     N, H, W, C = x.shape
-    space = across == "space"
-    window = Window(H, W, C, C // groups, space, size // 2, (size - 1) // 2)
-    a = np.float32(alpha / size ** (2 if space else 1) if divide_alpha else alpha)
+    axes, group = {"channels": 1, "space": 2}[across], split_channels(x, groups).shape[-1]
+    window = Window(H, W, C, group, axes == 2, size // 2, (size - 1) // 2)
+    a = np.float32(alpha / size**axes if divide_alpha else alpha)
     x, exponent = floats(x), np.float32(beta)
     squares, s, y = (memory.empty(x.shape) for _ in range(3))
     _everywhere(_squares, x, squares)

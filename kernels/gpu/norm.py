@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import reference
 from ..array_module import array_module
+from ..reference.norm import split_channels
 from .launch import TYPES, contiguous, has_kernel, launch, rows
 
 
@@ -18,16 +19,15 @@ def local_response_norm_forward(
     groups: int = 1,
 ) -> tuple[Any, Any]:
     """See the reference book."""
-    # A mistake is the reference book's to refuse.
-    if not has_kernel(x) or across not in ("channels", "space") or groups < 1 or x.shape[-1] % groups:
+    if not has_kernel(x):
         y, saved = reference.local_response_norm_forward(x, size, alpha, beta, k, divide_alpha, across, groups)
         return y, ("reference", saved)
     xp, x = array_module(x), contiguous(x)
     N, H, W, C = x.shape
-    axes = {"channels": 1, "space": 2}[across]
+    axes, group = {"channels": 1, "space": 2}[across], split_channels(x, groups).shape[-1]
     a = alpha / size**axes if divide_alpha else alpha
     reach, none = (size // 2, (size - 1) // 2), (0, 0)
-    geometry = (N, H, W, C, C // groups, *(reach if axes == 2 else none), *(none if axes == 2 else reach))
+    geometry = (N, H, W, C, group, *(reach if axes == 2 else none), *(none if axes == 2 else reach))
     y, s = xp.empty_like(x), xp.empty(x.shape, TYPES[x.dtype.name][2])
     launch("local_response_norm_forward", x, 1, rows(N * H, W * C), x, y, s, *geometry, k, a, beta)
     return y, ("gpu", x, s, geometry, a, beta)

@@ -32,7 +32,7 @@ def local_response_norm_forward(
     """
     axes = {"channels": (4,), "space": (1, 2)}[across]
     a = alpha / size ** len(axes) if divide_alpha else alpha
-    grouped = _split_channels(x, groups)
+    grouped = split_channels(x, groups)
     s = k + a * _window_sum(grouped * grouped, size, axes)
     y = grouped * s**-beta
     return y.reshape(x.shape), (grouped, s, size, axes, a, beta)
@@ -56,8 +56,8 @@ def local_response_norm_backward(dy: Any, saved: Any) -> Any:
     return (dy * s**-beta - 2 * a * beta * x * seen).reshape(shape)
 
 
-def _split_channels(x: Any, groups: int) -> Any:
-    """(N, H, W, C) -> (N, H, W, G, C/G)"""
+def split_channels(x: Any, groups: int) -> Any:
+    """(N, H, W, C) -> (N, H, W, G, C/G), a view. ValueError where G does not divide C."""
     N, H, W, C = x.shape
     return x.reshape(N, H, W, groups, C // groups)
 

@@ -156,7 +156,7 @@ MUTANTS = {
         ("alpha / size ** len(axes) if divide_alpha else alpha", "alpha", lrn_loops),
         ("size ** len(axes)", "size", lrn_loops),
         ("before, after = size // 2, (size - 1) // 2", "before, after = (size - 1) // 2, size // 2", lrn_loops),
-        ("_split_channels(x, groups)\n", "_split_channels(x, 1)\n", lrn_loops),
+        ("split_channels(x, groups)\n", "split_channels(x, 1)\n", lrn_loops),
         (", transposed=True)", ")", slopes),
         ("- 2 * a * beta", "- a * beta", slopes),
         ("- 2 * a * beta", "+ 2 * a * beta", slopes),
