@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +30,17 @@ def find(folder: Path) -> Found:
     pictures: dict[str, list[Path]] = {}
     passed_over: Counter[str] = Counter()
     for path in _class_folders(folder):
-        files = [Path(where, name) for where, _, names in os.walk(path, followlinks=True) for name in names]
-        files = [file for file in files if not any(map(is_hidden, file.relative_to(path).parts))]
+        files = list(_files(path))
         pictures[path.name] = sorted(file for file in files if is_picture(file))
         passed_over.update(file.suffix.lower() or "without a suffix" for file in files if not is_picture(file))
     return Found(folder, pictures, passed_over)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """At any depth."""
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not is_hidden(name)]  # which are not entered then
+        yield from (Path(where, name) for name in names if not is_hidden(name))
 
 
 def is_hidden(name: str) -> bool:
