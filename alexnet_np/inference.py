@@ -1,8 +1,10 @@
-"""A network's answers, nothing kept for backward. On a GPU forward is recorded for each batch size and then replayed.
+"""A network's answers, nothing kept for backward.
 
-answer = Inference(net)
-for images, labels in batches:
-    logits = answer(images)
+    answer = Inference(net)
+    for images, labels in batches:
+        logits = answer(images)
+
+On a GPU forward is recorded for each batch size and then replayed: recording.py.
 """
 
 from typing import Any

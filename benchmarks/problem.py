@@ -103,10 +103,8 @@ def batch(N: int, distinct: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     if N % distinct:
         raise ValueError(f"distinct: expected a divisor of {N}, got {distinct}")
     rng = np.random.default_rng(1)
-    images, labels = (
-        rng.standard_normal((distinct, *LAYERS[0].x), dtype=np.float32),
-        rng.integers(CLASSES, size=distinct),
-    )
+    images = rng.standard_normal((distinct, *LAYERS[0].x), dtype=np.float32)
+    labels = rng.integers(CLASSES, size=distinct)
     return np.tile(images, (N // distinct, 1, 1, 1)), np.tile(labels, N // distinct)
 
 

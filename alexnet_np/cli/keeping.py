@@ -138,14 +138,17 @@ class Keeper:
         trainer = self.trainer
         self._tell_of_skipped()  # who goes on from here does not come to them again
         path = checkpoints.save_in_ring(self.folder / runs.CHECKPOINTS, trainer.steps_done, trainer.checkpoint())
-        self.wanted[path] = {self.best.epoch} if self.best else set()
+        self.wanted[path] = self._best_epoch()
         self._remove_outdone()
 
     def _remove_outdone(self) -> None:
         """Remove the weights of epochs that are not the best any more, nor wanted by a checkpoint that is there."""
         self.wanted = {path: epochs for path, epochs in self.wanted.items() if path.exists()}
-        best = {self.best.epoch} if self.best else set()
-        runs.remove_best(self.folder, keep=best.union(*self.wanted.values()))
+        runs.remove_best(self.folder, keep=self._best_epoch().union(*self.wanted.values()))
+
+    def _best_epoch(self) -> set[int]:
+        """That of the best weights; none where none are kept."""
+        return {self.best.epoch} if self.best else set()
 
     def _note(self, write: Callable[[Events], None]) -> None:
         """Write events. A failure ends them: what follows a record that is not whole could not be read."""

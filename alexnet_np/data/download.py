@@ -26,8 +26,10 @@ Progress = Callable[[str, int, int | None], None]  # the file's name, bytes that
 
 @dataclass(frozen=True)
 class Source:
-    """The files of a data set, with their MD5 sums; ``archives`` are unpacked and go. Names of classes, if no file
-    has them."""
+    """The files of a data set, with their MD5 sums; ``archives`` are unpacked and go.
+
+    ``classes`` are written into classes.txt, where none of the files has the names.
+    """
 
     url: str
     files: dict[str, str]
