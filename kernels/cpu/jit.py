@@ -6,9 +6,10 @@ a function itself, and would reuse it after a change in a function that it calls
 
 import hashlib
 import os
+import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def cache_folder() -> Path | None:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     for base in _bases():
-        folder = base / "alexnet_np" / digest.hexdigest()[:16]
+        folder = base / digest.hexdigest()[:16]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -36,15 +37,34 @@ def cache_folder() -> Path | None:
     return None
 
 
-def _bases() -> list[Path]:
+def _bases() -> Iterator[Path]:
+    # With a hyphen, so that Python never takes the folder for the package: programs are started in temporary folders.
+    name = "alexnet-np"
     chosen = numba.config.CACHE_DIR
     if chosen:
-        return [Path(chosen)]
+        yield Path(chosen) / name
+        return
     home = Path(os.path.expanduser("~"))
     user = {"darwin": home / "Library/Caches", "win32": Path(os.environ.get("LOCALAPPDATA", home))}.get(
         sys.platform, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     )
-    return [user, Path(tempfile.gettempdir())]
+    yield user / name
+    yield from _own_temporary_folder(name)
+
+
+def _own_temporary_folder(name: str) -> Iterator[Path]:
+    """A folder in the temporary one that nobody else can write to: compiled code is run as it is found."""
+    if not hasattr(os, "getuid"):
+        yield Path(tempfile.gettempdir()) / name
+        return
+    folder = Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        yield folder
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -52,18 +72,23 @@ def compiled(function: Callable[..., Any]) -> Any:
     return _compiled(function)
 
 
+def brief(function: Callable[..., Any]) -> Any:
+    """The same for a few instructions: it keeps the GIL, which would cost more to hand over than they take."""
+    return _compiled(function, nogil=False)
+
+
 def inner(function: Callable[..., Any]) -> Any:
     """The same for functions that only compiled ones call: without the wrapper that Python would need."""
     return _compiled(function, no_cpython_wrapper=True)
 
 
-def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+def _compiled(function: Callable[..., Any], nogil: bool = True, **options: Any) -> Any:
     folder = cache_folder()
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(folder or "")  # read while the decorator runs, and not after
-        return numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None, **options)(
-            function
-        )
+        return numba.njit(
+            nogil=nogil, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None, **options
+        )(function)
     finally:
         numba.config.CACHE_DIR = before
