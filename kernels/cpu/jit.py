@@ -87,8 +87,8 @@ def _compiled(function: Callable[..., Any], nogil: bool = True, **options: Any) 
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(folder or "")  # read while the decorator runs, and not after
-        return numba.njit(
-            nogil=nogil, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None, **options
-        )(function)
+        return numba.njit(nogil=nogil, error_model="numpy", no_cfunc_wrapper=True, cache=folder is not None, **options)(
+            function
+        )
     finally:
         numba.config.CACHE_DIR = before

@@ -17,8 +17,8 @@ wait is one call of compiled code, ``_close``.
 Whoever waits, for a job or for the others to finish, watches for a moment before it sleeps (signals.py).
 """
 
+import _thread
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -47,7 +47,7 @@ NUM_THREADS = _chosen_threads()
 
 _jobs: SimpleQueue["_Job"] = SimpleQueue()  # each as often as it wants helpers
 _posted = Count()  # entries of _jobs, in all
-_helpers: dict[int, threading.Thread] = {}  # by their numbers, 1 ... NUM_THREADS - 1
+_helpers: dict[int, int] = {}  # the number of each, 1 ... NUM_THREADS - 1, and its thread's identifier
 
 
 def run(function: Callable[..., Any], tasks: Iterable[tuple[Any, ...]]) -> None:
@@ -179,15 +179,17 @@ def _start_helpers() -> None:
     for number in range(1, NUM_THREADS):
         if number not in _helpers:
             try:
-                threading.Thread(target=_help, args=(number,), name=f"alexnet_np-{number}", daemon=True).start()
-            except RuntimeError:  # the system has no more: the callers do the work
+                # threading.Thread.start waits in Python code, which an interrupt can leave with locks half released.
+                _thread.start_new_thread(_help, (number,))
+            except RuntimeError:  # the system has no more threads: the callers do the work
                 return
             while number not in _helpers:
                 time.sleep(0)
 
 
 def _help(number: int) -> None:
-    if _helpers.setdefault(number, threading.current_thread()) is not threading.current_thread():
+    own = _thread.get_ident()
+    if _helpers.setdefault(number, own) != own:
         return  # started twice, after an interrupt or by two callers at once
     while True:
         next_one = _posted.value + 1
