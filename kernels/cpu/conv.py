@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from ..reference.geometry import output_size, padding_pairs, pair
+from ..reference import checks
+from ..reference.geometry import Shape, output_size, padding_pairs, pair
 from . import im2col, memory, pool as max_pool, threads, winograd
-from .arrays import floats, has_kernel
+from .arrays import floats, gradient, has_kernel
 from .simd import LANES, PANEL
 
 # The transformed filters, several times as large as the filters, are written and read once for all tiles, however few.
@@ -41,21 +42,21 @@ def conv2d_forward(
     x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
 ) -> tuple[Any, Any]:
     """See the reference book."""
-    return _forward("auto", False, x, w, b, stride, padding, groups)
+    return _forward(conv2d_algorithm, False, x, w, b, stride, padding, groups)
 
 
 def conv2d_relu_forward(
     x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
 ) -> tuple[Any, Any]:
     """See the reference book. The ReLU is applied while the output is in the cache."""
-    return _forward("auto", True, x, w, b, stride, padding, groups)
+    return _forward(conv2d_algorithm, True, x, w, b, stride, padding, groups)
 
 
 def conv2d_relu_max_pool2d_forward(
     x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1, pool: tuple[Any, ...] = (2,)
 ) -> tuple[Any, Any]:
     """See the reference book. By Winograd an image is pooled while it is in the cache."""
-    return _pooled_forward("auto", x, w, b, stride, padding, groups, pool)
+    return _pooled_forward(conv2d_algorithm, x, w, b, stride, padding, groups, pool)
 
 
 def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, Any, Any]:
@@ -63,7 +64,7 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     if saved[0] == "reference":
         return reference.conv2d_backward(dy, saved[1], input_grad)
     algorithm, x, w, has_bias, y, stride, padding, groups = saved
-    dy = floats(dy)
+    dy = gradient("conv2d", dy, _output_shape(x.shape, w.shape, stride, padding))
     if algorithm == "winograd" and _has_way_back(stride, input_grad):
         dx, dw, db = _winograd_backward(x, w, stride, padding, dy, y, input_grad)
     else:
@@ -84,7 +85,7 @@ def conv2d_relu_max_pool2d_backward(dy: Any, saved: Any, input_grad: bool = True
         _, conv_saved, pool_saved = saved
         return conv2d_relu_backward(max_pool.max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
     _, x, w, has_bias, windows, winners, stride, padding = saved
-    dy = floats(dy)
+    dy = gradient("conv2d_relu_max_pool2d", dy, winners.shape)
     if _has_way_back(stride, input_grad):
         dx, dw, db = _winograd_backward(x, w, stride, padding, dy, None, input_grad, windows, winners)
     else:
@@ -100,18 +101,17 @@ def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
         return algorithm if algorithm == "im2col" or _winograd_takes(x_shape, w_shape, stride, groups) else "im2col"
 
     def forward(x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1) -> tuple[Any, Any]:
-        return _forward(forced(x.shape, w.shape, stride, padding, groups), False, x, w, b, stride, padding, groups)
+        return _forward(forced, False, x, w, b, stride, padding, groups)
 
     def relu_forward(
         x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1
     ) -> tuple[Any, Any]:
-        return _forward(forced(x.shape, w.shape, stride, padding, groups), True, x, w, b, stride, padding, groups)
+        return _forward(forced, True, x, w, b, stride, padding, groups)
 
     def pooled_forward(
         x: Any, w: Any, b: Any | None, stride: Any = 1, padding: Any = 0, groups: int = 1, pool: tuple[Any, ...] = (2,)
     ) -> tuple[Any, Any]:
-        chosen = forced(x.shape, w.shape, stride, padding, groups)
-        return _pooled_forward(chosen, x, w, b, stride, padding, groups, pool)
+        return _pooled_forward(forced, x, w, b, stride, padding, groups, pool)
 
     return {
         "conv2d_algorithm": forced,
@@ -122,16 +122,16 @@ def with_algorithm(algorithm: str) -> dict[str, Callable[..., Any]]:
 
 
 def _forward(
-    algorithm: str, relu: bool, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int
+    choose: Callable[..., str], relu: bool, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int
 ) -> tuple[Any, Any]:
+    checks.conv2d(x, w, b, stride, padding, groups)
     if not has_kernel(x, w, b):
         function = reference.conv2d_relu_forward if relu else reference.conv2d_forward
         y, saved = function(x, w, b, stride, padding, groups)
         return y, ("reference", saved)
     x, w = floats(x), floats(w)
     bias = _bias(w, b)
-    if algorithm == "auto":
-        algorithm = conv2d_algorithm(x.shape, w.shape, stride, padding, groups)
+    algorithm = choose(x.shape, w.shape, stride, padding, groups)
     if algorithm == "winograd":
         p, folded = _winograd_plan(x, w, stride, padding)
         y, _ = winograd.forward(p, x, folded, bias, relu)
@@ -141,14 +141,13 @@ def _forward(
 
 
 def _pooled_forward(
-    algorithm: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int, pool: tuple[Any, ...]
+    choose: Callable[..., str], x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int, pool: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    if algorithm == "auto":
-        algorithm = conv2d_algorithm(x.shape, w.shape, stride, padding, groups)
-    _, OH, OW, O = _output_shape(x.shape, w.shape, stride, padding)
-    windows = max_pool.plan(OH, OW, O, *pool)
+    pooled = checks.conv2d_relu_max_pool2d(x, w, b, stride, padding, groups, pool)
+    algorithm = choose(x.shape, w.shape, stride, padding, groups)
+    windows = max_pool.plan(_output_shape(x.shape, w.shape, stride, padding), pooled, *pool)
     if algorithm != "winograd" or windows is None or windows.KH * windows.KW == 1 or not has_kernel(x, w, b):
-        y, conv_saved = _forward(algorithm, True, x, w, b, stride, padding, groups)
+        y, conv_saved = _forward(choose, True, x, w, b, stride, padding, groups)
         y, pool_saved = max_pool.max_pool2d_forward(y, *pool)
         return y, ("apart", conv_saved, pool_saved)
     x, w = floats(x), floats(w)
@@ -189,7 +188,7 @@ def _winograd_takes(x_shape: Any, w_shape: Any, stride: Any, groups: int) -> boo
     return -(-KH // SH) in winograd.OUTPUT_SIDE and whole
 
 
-def _output_shape(x_shape: Any, w_shape: Any, stride: Any, padding: Any) -> tuple[int, int, int, int]:
+def _output_shape(x_shape: Any, w_shape: Any, stride: Any, padding: Any) -> Shape:
     N, H, W, _ = x_shape
     (SH, SW), (vertical, horizontal) = pair(stride), padding_pairs(padding)
     return N, output_size(H, w_shape[0], SH, vertical), output_size(W, w_shape[1], SW, horizontal), w_shape[3]

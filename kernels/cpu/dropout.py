@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import reference
 from . import memory, threads
-from .arrays import floats, has_kernel
+from .arrays import floats, gradient, has_kernel
 from .jit import compiled
 
 
@@ -27,8 +27,9 @@ def dropout_backward(dy: Any, saved: Any) -> Any:
     if saved[0] == "reference":
         return reference.dropout_backward(dy, saved[1])
     _, keep, scale = saved
+    dy = gradient("dropout", dy, keep.shape)
     dx = memory.empty(dy.shape)
-    flat = (floats(dy).ravel(), keep.ravel(), dx.ravel())
+    flat = (dy.ravel(), keep.ravel(), dx.ravel())
     threads.run(_mask, [(*(array[a:b] for array in flat), scale) for a, b in threads.shares(dy.size)])
     return dx
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..reference import checks
 from . import memory, threads
-from .arrays import floats, has_kernel
+from .arrays import floats, gradient, has_kernel
 from .elementwise import add_bias, copy
 from .gemm import edge_buffer, multiply, multiply_turned, pack, pack_turned, packed_size
 from .jit import compiled
@@ -36,9 +37,9 @@ def _forward(x: Any, w: Any, b: Any | None, relu: bool) -> tuple[Any, Any]:
     if not has_kernel(x, w, b):
         y, saved = (reference.linear_relu_forward if relu else reference.linear_forward)(x, w, b)
         return y, ("reference", saved)
+    N, O = checks.linear(x, w, b)
     x, w = floats(x), floats(w)
-    N, I = x.shape
-    O = w.shape[1]
+    I = x.shape[1]
     bias = np.zeros(O, np.float32) if b is None else floats(b)
     y = memory.empty((N, O))
     if N <= FEW:
@@ -81,10 +82,10 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     if saved[0] == "reference":
         return reference.linear_backward(dy, saved[1], input_grad)
     _, x, w, has_bias, y = saved
-    dy = floats(dy)
+    (N, I), O = x.shape, w.shape[1]
+    dy = gradient("linear", dy, (N, O))
     if y is not None:
         dy = np.where(y > 0, dy, np.float32(0))
-    (N, I), O = x.shape, w.shape[1]
     panels = memory.empty(packed_size(N, O))
     threads.run(pack, [(dy.ravel(), o0, O, N, o1 - o0, panels, o0 * N) for o0, o1 in threads.shares(O, PANEL)])
     dw = memory.empty((I, O))

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..reference.norm import split_channels
+from ..reference import checks
 from . import memory, threads
-from .arrays import floats, has_kernel
+from .arrays import floats, gradient, has_kernel
 from .elementwise import add
 from .jit import compiled, inner
 
@@ -38,8 +38,8 @@ def local_response_norm_forward(
     if not has_kernel(x):
         y, saved = reference.local_response_norm_forward(x, size, alpha, beta, k, divide_alpha, across, groups)
         return y, ("reference", saved)
-    N, H, W, C = x.shape
-    axes, group = {"channels": 1, "space": 2}[across], split_channels(x, groups).shape[-1]
+    N, H, W, C = checks.images("local_response_norm", x, groups)
+    axes, group = {"channels": 1, "space": 2}[across], C // groups
     window = Window(H, W, C, group, axes == 2, size // 2, (size - 1) // 2)
     a = np.float32(alpha / size**axes if divide_alpha else alpha)
     x, exponent = floats(x), np.float32(beta)
@@ -55,7 +55,8 @@ def local_response_norm_backward(dy: Any, saved: Any) -> Any:
     if saved[0] == "reference":
         return reference.local_response_norm_backward(dy, saved[1])
     _, x, s, window, a, beta = saved
-    dy, dx, terms = floats(dy), memory.empty(x.shape), memory.empty(x.shape)
+    dy = gradient("local_response_norm", dy, x.shape)
+    dx, terms = memory.empty(x.shape), memory.empty(x.shape)
     _everywhere(_terms, dy, x, s, terms, beta=beta)
     turned = window._replace(before=window.after, after=window.before)  # the windows that hold a value
     flat = (dy.ravel(), x.ravel(), s.ravel(), terms.ravel(), dx.ravel())

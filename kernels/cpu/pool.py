@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..reference.geometry import output_size, padding_pairs, pair
+from ..reference import checks
+from ..reference.geometry import Shape, padding_pairs, pair
 from . import memory, threads
-from .arrays import floats, has_kernel
+from .arrays import floats, gradient, has_kernel
 from .elementwise import add
 from .jit import compiled, inner
 
@@ -41,15 +42,15 @@ class Grid(NamedTuple):
 
 
 def plan(
-    H: int, W: int, C: int, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    shape: Shape, output_shape: Shape, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     ties: str = "first",
 ) -> Plan | None:  # fmt: skip
-    """For max_pool2d_forward's arguments; None where this book has no kernel for them."""
+    """For x and y of these shapes and max_pool2d_forward's arguments; None where the CPU backend has no kernel."""
     (KH, KW), (SH, SW) = pair(kernel_size), pair(kernel_size if stride is None else stride)
     if ties != "first" or KH * KW > NOBODY:
         return None
-    (top, bottom), (left, right) = padding_pairs(padding)
-    OH, OW = output_size(H, KH, SH, (top, bottom), ceil_mode), output_size(W, KW, SW, (left, right), ceil_mode)
+    (_, H, W, C), (_, OH, OW, _) = shape, output_shape
+    (top, _), (left, _) = padding_pairs(padding)
     return Plan(H, W, C, KH, KW, SH, SW, top, left, OH, OW)
 
 
@@ -57,15 +58,15 @@ def max_pool2d_forward(
     x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, ties: str = "first"
 ) -> tuple[Any, Any]:
     """See the reference book."""
-    N, H, W, C = x.shape
-    p = plan(H, W, C, kernel_size, stride, padding, ceil_mode, ties) if has_kernel(x) else None
+    options = kernel_size, stride, padding, ceil_mode, ties
+    shape = checks.max_pool2d(x, *options)
+    p = plan(x.shape, shape, *options) if has_kernel(x) else None
     if p is None:
-        y, saved = reference.max_pool2d_forward(x, kernel_size, stride, padding, ceil_mode, ties)
+        y, saved = reference.max_pool2d_forward(x, *options)
         return y, ("reference", saved)
-    shape = (N, p.OH, p.OW, C)
     y, won = memory.empty(shape), memory.empty(shape, np.uint8)
     x = floats(x).ravel()
-    threads.run(_forward, [(p, x, y.ravel(), won.ravel(), r0, r1) for r0, r1 in threads.shares(N * p.OH)])
+    threads.run(_forward, [(p, x, y.ravel(), won.ravel(), r0, r1) for r0, r1 in threads.shares(shape[0] * p.OH)])
     return y, (p, won)
 
 
@@ -75,36 +76,38 @@ def max_pool2d_backward(dy: Any, saved: Any) -> Any:
         return reference.max_pool2d_backward(dy, saved[1])
     p, won = saved
     N = won.shape[0]
+    dy = gradient("max_pool2d", dy, won.shape).ravel()
     dx = memory.empty((N, p.H, p.W, p.C))
-    dy = floats(dy).ravel()
     threads.run(_backward, [(p, dy, won.ravel(), dx.ravel(), r0, r1) for r0, r1 in threads.shares(N * p.H)])
     return dx
 
 
 def adaptive_avg_pool2d_forward(x: Any, output_size: Any) -> tuple[Any, Any]:
     """See the reference book. A grid of the image's own size, as at AlexNet's own image size, leaves x as it is."""
-    if x.shape[1:3] == pair(output_size):
-        return x, None
+    shape = checks.adaptive_avg_pool2d(x, output_size)
+    if x.shape == shape:
+        return x, ("as it is", shape)
     if not has_kernel(x):
         y, saved = reference.adaptive_avg_pool2d_forward(x, output_size)
         return y, ("reference", saved)
     N, H, W, C = x.shape
     grid = Grid(H, W, C, *pair(output_size))
-    y = memory.empty((N, grid.OH, grid.OW, C))
+    y = memory.empty(shape)
     x = floats(x).ravel()
     threads.run(_cells, [(grid, x, y.ravel(), r0, r1) for r0, r1 in threads.shares(N * grid.OH)])
-    return y, ("cpu", grid)
+    return y, ("cpu", grid, N)
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
     """See the reference book."""
-    if saved is None:
+    if saved[0] == "as it is":
+        checks.gradient("adaptive_avg_pool2d", dy, saved[1])
         return dy
     if saved[0] == "reference":
         return reference.adaptive_avg_pool2d_backward(dy, saved[1])
-    grid, N = saved[1], dy.shape[0]
+    _, grid, N = saved
+    dy = gradient("adaptive_avg_pool2d", dy, (N, grid.OH, grid.OW, grid.C)).ravel()
     dx = memory.empty((N, grid.H, grid.W, grid.C))
-    dy = floats(dy).ravel()
     threads.run(_pixels, [(grid, dy, dx.ravel(), r0, r1) for r0, r1 in threads.shares(N * grid.H)])
     return dx
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..reference import checks
 from ..reference.fused import for_each
 from . import threads
 from .arrays import has_kernel
@@ -36,6 +37,7 @@ def _plain(*arrays: Any) -> bool:
 
 
 def _run(kernel: Any, w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay: float) -> None:
+    checks.sgd(w, g, v)
     factors = (np.float32(lr), np.float32(momentum), np.float32(weight_decay))
     threads.run(kernel, [(w.ravel()[a:b], g.ravel()[a:b], v.ravel()[a:b], *factors) for a, b in threads.shares(w.size)])
 

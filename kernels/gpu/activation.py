@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from .launch import all_of, contiguous, has_kernel, launch, rows, width
 
 
@@ -23,6 +24,7 @@ def relu_backward(dy: Any, saved: Any) -> Any:
     y = saved
     if not has_kernel(dy, y):
         return reference.relu_backward(dy, y)
+    checks.gradient("relu", dy, y.shape)
     dy, y = contiguous(dy), contiguous(y)
     dx = array_module(dy).empty_like(dy)
     wide = width(dy.size, dy, y)
@@ -34,6 +36,7 @@ def softmax_forward(x: Any) -> tuple[Any, Any]:
     """See the reference book."""
     if not has_kernel(x):
         return reference.softmax_forward(x)
+    checks.rows("softmax", x)
     x = contiguous(x)
     p = array_module(x).empty_like(x)
     launch("softmax_forward", x, 1, rows(len(x), 1), x, p, *x.shape)
@@ -45,6 +48,7 @@ def softmax_backward(dp: Any, saved: Any) -> Any:
     p = saved
     if not has_kernel(dp, p):
         return reference.softmax_backward(dp, p)
+    checks.gradient("softmax", dp, p.shape)
     dp, p = contiguous(dp), contiguous(p)
     dx = array_module(dp).empty_like(dp)
     launch("softmax_backward", dp, 1, rows(len(dp), 1), dp, p, dx, *dp.shape)

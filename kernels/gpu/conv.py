@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from ..reference.geometry import Pair, output_size, padding_pairs, pair
 from .bias import add_bias, gradient
 from .gemm import multiply
@@ -85,6 +86,7 @@ def with_precision(precision: str) -> dict[str, Callable[..., Any]]:
 def _forward(
     precision: str, relu: bool, x: Any, w: Any, b: Any | None, stride: Any, padding: Any, groups: int
 ) -> tuple[Any, Any]:
+    checks.conv2d(x, w, b, stride, padding, groups)
     if not has_product(x, w, b, precision):
         function = reference.conv2d_relu_forward if relu else reference.conv2d_forward
         y, saved = function(x, w, b, stride, padding, groups)
@@ -100,6 +102,8 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     if saved[0] == "reference":
         return reference.conv2d_backward(dy, saved[1], input_grad)
     _, saved, has_bias, y = saved
+    windows = saved.windows
+    checks.gradient("conv2d", dy, (windows.N, windows.OH, windows.OW, saved.w.shape[3]))
     dz, db = gradient(dy, y, has_bias)
     return *product_gradients(dz, saved, input_grad), db
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from .launch import all_of, contiguous, has_kernel, launch, width
 
 
@@ -46,7 +47,7 @@ def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[
     x, used = contiguous(x), array_module(x).empty_like(rng.numbers)
     launch("take_numbers", x, 1, (1, 1), rng.numbers, used, -(-x.size // 4), block=(1, 1))
     scale = 1 / (1 - p) if inverted and p < 1 else 1.0
-    return _drop(x, used, p, scale), ("gpu", used, p, scale)
+    return _drop(x, used, p, scale), ("gpu", x.shape, used, p, scale)
 
 
 def dropout_backward(dy: Any, saved: Any) -> Any:
@@ -55,7 +56,9 @@ def dropout_backward(dy: Any, saved: Any) -> Any:
         return dy
     if saved[0] == "reference":
         return reference.dropout_backward(dy, saved[1])
-    return _drop(contiguous(dy), *saved[1:])
+    _, shape, *mask = saved
+    checks.gradient("dropout", dy, shape)
+    return _drop(contiguous(dy), *mask)
 
 
 def _drop(x: Any, used: Any, p: float, scale: float) -> Any:

@@ -11,6 +11,7 @@ ReLU's gate and the sum for db can be had from the pooled pixels as well. The co
 from collections.abc import Callable
 from typing import Any
 
+from ..reference import checks
 from . import conv
 from .bias import add_bias, gradient
 from .pool import has_pool, max_pool2d_backward, max_pool2d_forward
@@ -38,6 +39,7 @@ def with_precision(precision: str) -> dict[str, Callable[..., Any]]:
 def _forward(
     precision: str, x: Any, w: Any, b: Any, stride: Any, padding: Any, groups: int, pool: tuple[Any, ...]
 ) -> tuple[Any, Any]:
+    checks.conv2d_relu_max_pool2d(x, w, b, stride, padding, groups, pool)
     if not has_product(x, w, b, precision) or not has_pool(*pool):
         relu_forward = conv.with_precision(precision)["conv2d_relu_forward"]
         y, conv_saved = relu_forward(x, w, b, stride, padding, groups)
@@ -55,5 +57,6 @@ def conv2d_relu_max_pool2d_backward(dy: Any, saved: Any, input_grad: bool = True
         _, conv_saved, pool_saved = saved
         return conv.conv2d_relu_backward(max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
     _, saved, pool_saved, has_bias, y = saved
+    checks.gradient("conv2d_relu_max_pool2d", dy, y.shape)
     dy, db = gradient(dy, y, has_bias)
     return *conv.product_gradients(max_pool2d_backward(dy, pool_saved), saved, input_grad), db

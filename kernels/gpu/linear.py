@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from .bias import add_bias, gradient
 from .gemm import multiply
 from .precision import has_product, operand, result_dtype
@@ -33,6 +34,7 @@ def with_precision(precision: str) -> dict[str, Callable[..., Any]]:
 
 
 def _forward(precision: str, relu: bool, x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:
+    checks.linear(x, w, b)
     if not has_product(x, w, b, precision):
         y, saved = (reference.linear_relu_forward if relu else reference.linear_forward)(x, w, b)
         return y, ("reference", saved)
@@ -51,6 +53,7 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
         return reference.linear_backward(dy, saved[1], input_grad)
     _, precision, x, w, has_bias, y, dx_dtype, dw_dtype = saved
     xp, (N, I), O = array_module(dy), x.shape, w.shape[1]
+    checks.gradient("linear", dy, (N, O))
     dz, db = gradient(dy, y, has_bias)
     dz = operand(dz, precision)
     dw = xp.empty((I, O), dw_dtype)

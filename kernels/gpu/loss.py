@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from .launch import TYPES, contiguous, has_kernel, launch, rows
 
 
@@ -12,6 +13,7 @@ def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: flo
     if not has_kernel(logits):
         loss, saved = reference.softmax_cross_entropy_forward(logits, labels, label_smoothing)
         return loss, ("reference", saved)
+    checks.softmax_cross_entropy(logits, labels)
     xp, logits = array_module(logits), contiguous(logits)
     labels = xp.ascontiguousarray(labels, "int64")
     N, K = logits.shape

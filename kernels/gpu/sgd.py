@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import reference
 from ..array_module import array_module
+from ..reference import checks
 from .launch import BLOCK, TYPES, address, has_kernel, launch
 
 MOST = 32  # parameters in a launch; as in sgd.cu
@@ -48,6 +49,8 @@ def _run(
     weight_decay: float,
 ) -> None:
     triples = list(zip(ws, gs, vs, strict=True))
+    for w, g, v in triples:
+        checks.sgd(w, g, v)
     ours = [triple for triple in triples if _has_kernel(ws[0], *triple)]
     for w, g, v in (triple for triple in triples if not _has_kernel(ws[0], *triple)):
         one_by_one(w, g, v, lr, momentum, weight_decay)

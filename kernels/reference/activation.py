@@ -6,6 +6,7 @@ Sources: Krizhevsky et al. 2012, section 3.1 (ReLU).
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 
 
 def relu_forward(x: Any) -> tuple[Any, Any]:
@@ -23,6 +24,7 @@ def relu_backward(dy: Any, saved: Any) -> Any:
     """
     xp = array_module(dy)
     y = saved
+    checks.gradient("relu", dy, y.shape)
     return xp.where(y > 0, dy, xp.zeros((), dy.dtype))
 
 
@@ -33,6 +35,7 @@ def softmax_forward(x: Any) -> tuple[Any, Any]:
     (.real: the checks of gradients also compute with complex numbers.)
     """
     xp = array_module(x)
+    checks.rows("softmax", x)
     e = xp.exp(x - x.real.max(axis=1, keepdims=True))
     p = e / e.sum(axis=1, keepdims=True)
     return p, p
@@ -53,4 +56,5 @@ def softmax_backward(dp: Any, saved: Any) -> Any:
     Every row of dx sums to 0: adding the same number to all x of a row changes nothing.
     """
     p = saved
+    checks.gradient("softmax", dp, p.shape)
     return p * (dp - (dp * p).sum(axis=1, keepdims=True))

@@ -32,6 +32,7 @@ Sources: Chellapilla, Puri & Simard 2006 (im2col); Krizhevsky et al. 2012, secti
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 from .geometry import Pair, output_size, padding_pairs, pair
 
 # Columns repeat every pixel KH*KW/(SH*SW) times: for 128 images those of AlexNet's second
@@ -105,10 +106,8 @@ def conv2d_forward(
     (A cross-correlation, as in every framework: the kernel is not flipped.)
     """
     xp = array_module(x)
-    N, H, W, _ = x.shape
-    KH, KW, _, O = w.shape
-    (SH, SW), (vertical, horizontal) = pair(stride), padding_pairs(padding)
-    OH, OW = output_size(H, KH, SH, vertical), output_size(W, KW, SW, horizontal)
+    N, OH, OW, O = checks.conv2d(x, w, b, stride, padding, groups)
+    KH, KW, _, _ = w.shape
 
     y = xp.empty((N, OH, OW, O), x.dtype)
     for images in _blocks(N):
@@ -138,6 +137,7 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     where forward had no bias.
     """
     x, w, has_bias, stride, padding, groups = saved
+    checks.gradient("conv2d", dy, checks.conv2d(x, w, None, stride, padding, groups))
     xp = array_module(x)
     N, H, W, _ = x.shape
     KH, KW, _, _ = w.shape

@@ -6,6 +6,7 @@ Sources: Krizhevsky et al. 2012, section 4.2; Srivastava et al. 2014, section 10
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 
 
 def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[Any, Any]:
@@ -27,6 +28,7 @@ def dropout_forward(x: Any, p: float, rng: Any, inverted: bool = True) -> tuple[
 def dropout_backward(dy: Any, saved: Any) -> Any:
     """dx = mask * scale * dy, with forward's mask: each y depends on its own x alone, with this factor."""
     keep, scale = saved
+    checks.gradient("dropout", dy, keep.shape)
     return _mask(array_module(dy), keep, dy, scale)
 
 

@@ -14,6 +14,7 @@ It fits  OH = (H + PT + PB - K) // S + 1  times: (6 + 1 + 1 - 3) // 2 + 1 = 3. W
 
 from typing import TypeAlias
 
+Shape: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 

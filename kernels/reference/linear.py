@@ -5,9 +5,12 @@ Notation: N images in the batch, I inputs, O outputs; ' is the transpose.
 
 from typing import Any
 
+from . import checks
+
 
 def linear_forward(x: Any, w: Any, b: Any | None) -> tuple[Any, Any]:
     """y = x w + b:  x (N, I), w (I, O), b (O,) or None  ->  y (N, O)"""
+    checks.linear(x, w, b)
     y = x @ w
     if b is not None:
         y += b
@@ -32,5 +35,6 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     A way to remember the two products: no others have the right shapes.
     """
     x, w, has_bias = saved
+    checks.gradient("linear", dy, (x.shape[0], w.shape[1]))
     dx = dy @ w.T if input_grad else None
     return dx, x.T @ dy, dy.sum(axis=0) if has_bias else None

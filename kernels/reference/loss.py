@@ -7,6 +7,7 @@ section 7 (label smoothing).
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 
 
 def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: float = 0.0) -> tuple[Any, Any]:
@@ -19,15 +20,17 @@ def softmax_cross_entropy_forward(logits: Any, labels: Any, label_smoothing: flo
     smoothing e, q is (1 - e) at the label plus e/K everywhere.
 
     log p is computed as x - log sum exp x, after lowering x by its maximum: the log of a softmax that
-    underflowed to 0 would be -inf.
+    underflowed to 0 would be -inf. Where q is 0 nothing is added, also for a logit of -inf: 0 * -inf is NaN.
     """
     xp = array_module(logits)
+    checks.softmax_cross_entropy(logits, labels)
     N, K = logits.shape
     x = logits - logits.real.max(axis=1, keepdims=True)
     log_p = x - xp.log(xp.exp(x).sum(axis=1, keepdims=True))
     at_label = xp.arange(K) == labels[:, None]
     q = (1 - label_smoothing) * at_label.astype(logits.dtype) + label_smoothing / K
-    loss = -(q * log_p).sum() / N
+    wanted = xp.where(q == 0, xp.zeros((), logits.dtype), log_p)
+    loss = -(q * wanted).sum() / N
     return loss, (log_p, q)
 
 

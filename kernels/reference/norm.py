@@ -6,6 +6,7 @@ Sources: Krizhevsky et al. 2012, section 3.3; the network's original code for ``
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 
 
 def local_response_norm_forward(
@@ -30,6 +31,7 @@ def local_response_norm_forward(
     a is alpha in the paper's formula, TensorFlow and Chainer (``divide_alpha=False``), and alpha
     divided by the number of elements in a window in torch, Caffe and the code of 2012.
     """
+    checks.images("local_response_norm", x, groups)
     axes = {"channels": (4,), "space": (1, 2)}[across]
     a = alpha / size ** len(axes) if divide_alpha else alpha
     grouped = split_channels(x, groups)
@@ -51,13 +53,15 @@ def local_response_norm_backward(dy: Any, saved: Any) -> Any:
     is not symmetric (an even size): ``transposed`` turns it round.
     """
     x, s, size, axes, a, beta = saved
+    N, H, W, G, D = x.shape
+    checks.gradient("local_response_norm", dy, (N, H, W, G * D))
     shape, dy = dy.shape, dy.reshape(x.shape)
     seen = _window_sum(dy * x * s ** (-beta - 1), size, axes, transposed=True)
     return (dy * s**-beta - 2 * a * beta * x * seen).reshape(shape)
 
 
 def split_channels(x: Any, groups: int) -> Any:
-    """(N, H, W, C) -> (N, H, W, G, C/G), a view. ValueError where G does not divide C."""
+    """(N, H, W, C) -> (N, H, W, G, C/G), a view."""
     N, H, W, C = x.shape
     return x.reshape(N, H, W, groups, C // groups)
 

@@ -6,6 +6,7 @@ Sources: Krizhevsky et al. 2012, section 3.4 (overlapping pooling: 3x3 windows, 
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 from .conv import col2im, im2col
 from .geometry import Pair, pair
 
@@ -29,12 +30,13 @@ def max_pool2d_forward(
     "first" in reading order, as in torch, or "all", each the whole of it, as in the code of 2012.
     """
     xp = array_module(x)
+    _, OH, OW, _ = checks.max_pool2d(x, kernel_size, stride, padding, ceil_mode, ties)
+    N, H, W, C = x.shape
     KH, KW = pair(kernel_size)
     stride = pair(kernel_size if stride is None else stride)
 
     cols = im2col(x, (KH, KW), stride, padding, -xp.inf, ceil_mode)
-    inside = im2col(xp.ones((1, *x.shape[1:3], 1), bool), (KH, KW), stride, padding, False, ceil_mode)
-    N, OH, OW, _, _, C = cols.shape
+    inside = im2col(xp.ones((1, H, W, 1), bool), (KH, KW), stride, padding, False, ceil_mode)
     cols, inside = cols.reshape(N, OH, OW, KH * KW, C), inside.reshape(1, OH, OW, KH * KW, 1)
     y = cols.max(axis=3, keepdims=True)  # (N, OH, OW, 1, C)
     won = inside & ((cols == y) | xp.isnan(cols))  # (N, OH, OW, KH*KW, C)
@@ -52,45 +54,49 @@ def max_pool2d_backward(dy: Any, saved: Any) -> Any:
     xp = array_module(dy)
     won, (_, H, W, _), (KH, KW), stride, padding = saved
     N, OH, OW, _, C = won.shape
+    checks.gradient("max_pool2d", dy, (N, OH, OW, C))
     # where, not won * dy: 0 * inf is NaN.
     dcols = xp.where(won, dy[:, :, :, None, :], xp.zeros((), dy.dtype))
     return col2im(dcols.reshape(N, OH, OW, KH, KW, C), (H, W), stride, padding)
 
 
 def adaptive_avg_pool2d_forward(x: Any, output_size: int | Pair) -> tuple[Any, Any]:
-    """The mean of each cell of an OH x OW grid laid over the image: (N, H, W, C) -> (N, OH, OW, C)
+    """y[n, i, j, c] = the mean of x[n, h, w, c] over the pixels of cell (i, j): x (N, H, W, C) -> y (N, OH, OW, C)
 
-    Cell i of an axis covers pixels floor(i*H/OH) ... ceil((i+1)*H/OH) - 1 (torch's rule; neighbours may
-    share a pixel where OH does not divide H). The mean over a cell is the mean over its rows of the means
-    over its columns. So there is a matrix for each axis, A (OH, H) and B (OW, W), and
+    A grid of OH x OW cells is laid over the image. Along the vertical axis cell i covers pixels
 
-        y = A x B'         on every channel of every image
+        floor(i*H/OH)  ...  ceil((i+1)*H/OH) - 1
 
-    For H = 3 and OH = 2:  A = [1/2 1/2  0 ]
-                               [ 0  1/2 1/2]
+    and so it is along the horizontal axis (torch's rule). Where OH does not divide H, neighbouring cells share a
+    pixel: for H = 3 and OH = 2 they are pixels 0, 1 and pixels 1, 2.
     """
     xp = array_module(x)
-    OH, OW = pair(output_size)
-    A = _means(xp, x.shape[1], OH, x.dtype)
-    B = _means(xp, x.shape[2], OW, x.dtype)
-    y = xp.einsum("ih,nhwc,jw->nijc", A, x, B, optimize=True)
-    return xp.ascontiguousarray(y), (A, B)  # einsum chooses its own order in memory
+    _, OH, OW, _ = checks.adaptive_avg_pool2d(x, output_size)
+    N, H, W, C = x.shape
+    y = xp.empty((N, OH, OW, C), x.dtype)
+    for i, rows in enumerate(_cells(H, OH)):
+        for j, columns in enumerate(_cells(W, OW)):
+            y[:, i, j] = x[:, rows, columns].mean(axis=(1, 2))
+    return y, (x.shape, (OH, OW))
 
 
 def adaptive_avg_pool2d_backward(dy: Any, saved: Any) -> Any:
-    """dx = A' dy B,  (N, OH, OW, C) -> (N, H, W, C)
+    """dx[n, h, w, c] = sum of dy[n, i, j, c] / (pixels of the cell)  over the cells (i, j) that hold (h, w)
 
-    As in linear.py: for y = A z it is dz = A' dy, for z = x B' it is dx = dz B.
+    dy (N, OH, OW, C) -> dx (N, H, W, C). A mean has the factor 1 / (pixels of the cell) for each of its pixels; a pixel
+    that lies in several cells gets the sum.
     """
     xp = array_module(dy)
-    A, B = saved
-    return xp.ascontiguousarray(xp.einsum("ih,nijc,jw->nhwc", A, dy, B, optimize=True))
+    (N, H, W, C), (OH, OW) = saved
+    checks.gradient("adaptive_avg_pool2d", dy, (N, OH, OW, C))
+    dx = xp.zeros((N, H, W, C), dy.dtype)
+    for i, rows in enumerate(_cells(H, OH)):
+        for j, columns in enumerate(_cells(W, OW)):
+            pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+            dx[:, rows, columns] += dy[:, i : i + 1, j : j + 1] / pixels
+    return dx
 
 
-def _means(xp: Any, size: int, cells: int, dtype: Any) -> Any:
-    """(cells, size): row i takes the mean over cell i."""
-    matrix = xp.zeros((cells, size), dtype)
-    for i in range(cells):
-        start, stop = i * size // cells, -(-(i + 1) * size // cells)
-        matrix[i, start:stop] = 1 / (stop - start)
-    return matrix
+def _cells(size: int, cells: int) -> list[slice]:
+    """The pixels of each cell along an axis."""
+    return [slice(i * size // cells, -(-(i + 1) * size // cells)) for i in range(cells)]

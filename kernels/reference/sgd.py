@@ -18,9 +18,12 @@ Sources: Krizhevsky et al. 2012, section 5 (the second); torch.optim.SGD (the fi
 
 from typing import Any
 
+from . import checks
+
 
 def sgd_torch_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
     """One step by torch's rule, for arrays w, g and v of one shape. v starts at 0."""
+    checks.sgd(w, g, v)
     v *= momentum
     v += g
     v += weight_decay * w
@@ -29,6 +32,7 @@ def sgd_torch_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, 
 
 def sgd_2012_inplace(w: Any, g: Any, v: Any, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
     """One step by the rule of 2012, for arrays w, g and v of one shape. v starts at 0."""
+    checks.sgd(w, g, v)
     v *= momentum
     v -= lr * g
     v -= (lr * weight_decay) * w

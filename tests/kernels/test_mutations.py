@@ -68,7 +68,7 @@ MUTANTS = {
     "loss": [
         ("logits - logits.real.max(axis=1, keepdims=True)", "logits", overflow),
         ("+ label_smoothing / K", "+ label_smoothing / (K - 1)", uniform),
-        ("-(q * log_p).sum() / N", "-(q * log_p).sum()", slopes),
+        ("-(q * wanted).sum() / N", "-(q * wanted).sum()", slopes),
         ("(xp.exp(log_p) - q)", "(q - xp.exp(log_p))", slopes),
         ("(dloss / log_p.shape[0])", "dloss", slopes),
         ("(dloss / log_p.shape[0])", "(dloss / log_p.shape[1])", slopes),
@@ -137,11 +137,12 @@ MUTANTS = {
         ("xp.where(won, dy[:, :, :, None, :],", "xp.where(~won, dy[:, :, :, None, :],", slopes),
         ("(H, W), stride, padding)", "(H, W), stride[::-1], padding)", slopes),
         # adaptive average pooling
-        ("1 / (stop - start)", "1 / size", means),
+        (".mean(axis=(1, 2))", ".sum(axis=(1, 2)) / (H * W) * OH * OW", means),
         ("-(-(i + 1) * size // cells)", "(i + 1) * size // cells", means),
-        ("A, dy, B, optimize", "A, 2 * dy, B, optimize", slopes),
-        ("A, dy, B, optimize", "A, dy[:, ::-1], B, optimize", slopes),
-        ('"ih,nijc,jw->nhwc", A, dy', '"ih,nijc,jw->nhwc", A != 0, dy', slopes),
+        ("j : j + 1] / pixels", "j : j + 1] * 2 / pixels", slopes),
+        ("j : j + 1] / pixels", "j : j + 1]", slopes),
+        ("dy[:, i : i + 1, j : j + 1]", "dy[:, OH - 1 - i : OH - i, j : j + 1]", slopes),
+        ("dx[:, rows, columns] += dy", "dx[:, rows, columns] = dy", slopes),
     ],
     "dropout": [
         (">= p\n", "< p\n", shares),
