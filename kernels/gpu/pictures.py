@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..array_module import array_module
+from ..reference import checks
 from .launch import all_of, contiguous, launch, width
 
 COLOURS = np.dtype([("scale", "f4", 3), ("shift", "f4", 3)])  # as in pictures.cu
@@ -12,6 +13,7 @@ COLOURS = np.dtype([("scale", "f4", 3), ("shift", "f4", 3)])  # as in pictures.c
 
 def normalise(x: Any, mean: Any, std: Any) -> Any:
     """See the reference book."""
+    checks.normalise(x, mean, std)
     x = contiguous(x)
     y = array_module(x).empty(x.shape, "float32")
     colours = np.zeros((), COLOURS)

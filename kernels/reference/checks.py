@@ -10,6 +10,8 @@ Notation: see conv.py.
 
 from typing import Any
 
+import numpy as np
+
 from .geometry import Shape, output_size, padding_pairs, pair
 
 
@@ -78,11 +80,26 @@ def rows(operation: str, x: Any) -> Shape:
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Shape:
-    """logits (N, K), labels (N,) of integers -> ()"""
-    N, _ = rows("softmax_cross_entropy", logits)
+    """logits (N, K), labels (N,) integers in 0 ... K-1 -> (). Labels on a GPU are not looked at: that would wait for it."""
+    N, K = rows("softmax_cross_entropy", logits)
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         _refuse("softmax_cross_entropy", "labels", f"{N} integers", labels)
+    if N and isinstance(labels, np.ndarray):
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= K:
+            outside = low if low < 0 else high
+            raise ValueError(f"softmax_cross_entropy: labels: expected 0 to {K - 1}, got {outside}")
     return ()
+
+
+def normalise(x: Any, mean: Any, std: Any) -> Shape:
+    """x (..., 3) of bytes, mean and std of 3 numbers -> the shape of x"""
+    if x.ndim < 1 or x.shape[-1] != 3 or x.dtype.name != "uint8":
+        _refuse("normalise", "x", "(..., 3) of uint8", x)
+    for name, numbers in (("mean", mean), ("std", std)):
+        if len(numbers) != 3:
+            raise ValueError(f"normalise: {name}: expected 3 numbers, got {len(numbers)}")
+    return tuple(x.shape)
 
 
 def sgd(w: Any, g: Any, v: Any) -> Shape:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..array_module import array_module
+from . import checks
 
 
 def normalise(x: Any, mean: Any, std: Any) -> Any:
@@ -10,6 +11,7 @@ def normalise(x: Any, mean: Any, std: Any) -> Any:
 
     x (..., 3) uint8, mean and std of each colour, 3 numbers on a scale from 0 to 1  ->  y (..., 3) float32
     """
+    checks.normalise(x, mean, std)
     xp = array_module(x)
     mean, std = xp.asarray(mean, "float32"), xp.asarray(std, "float32")
     return (x.astype("float32") / 255 - mean) / std
