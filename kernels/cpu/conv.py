@@ -65,10 +65,8 @@ def conv2d_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
         return reference.conv2d_backward(dy, saved[1], input_grad)
     algorithm, x, w, has_bias, y, stride, padding, groups = saved
     dy = gradient("conv2d", dy, _output_shape(x.shape, w.shape, stride, padding))
-    if algorithm == "winograd" and _has_way_back(stride, input_grad):
-        dx, dw, db = _winograd_backward(x, w, stride, padding, dy, y, input_grad)
-    else:
-        dx, dw, db = im2col.backward(_im2col_plan(x, w, stride, padding, groups), x, w, dy, y, input_grad)
+    found = _winograd_backward(x, w, stride, padding, dy, y, input_grad) if algorithm == "winograd" else None
+    dx, dw, db = found or im2col.backward(_im2col_plan(x, w, stride, padding, groups), x, w, dy, y, input_grad)
     return dx, dw, db if has_bias else None
 
 
@@ -86,11 +84,11 @@ def conv2d_relu_max_pool2d_backward(dy: Any, saved: Any, input_grad: bool = True
         return conv2d_relu_backward(max_pool.max_pool2d_backward(dy, pool_saved), conv_saved, input_grad)
     _, x, w, has_bias, windows, winners, stride, padding = saved
     dy = gradient("conv2d_relu_max_pool2d", dy, winners.shape)
-    if _has_way_back(stride, input_grad):
-        dx, dw, db = _winograd_backward(x, w, stride, padding, dy, None, input_grad, windows, winners)
-    else:
+    found = _winograd_backward(x, w, stride, padding, dy, None, input_grad, windows, winners)
+    if found is None:
         dy = max_pool.max_pool2d_backward(dy, (windows, winners))
-        dx, dw, db = im2col.backward(_im2col_plan(x, w, stride, padding, 1), x, w, dy, None, input_grad)
+        found = im2col.backward(_im2col_plan(x, w, stride, padding, 1), x, w, dy, None, input_grad)
+    dx, dw, db = found
     return dx, dw, db if has_bias else None
 
 
@@ -132,11 +130,15 @@ def _forward(
     x, w = floats(x), floats(w)
     bias = _bias(w, b)
     algorithm = choose(x.shape, w.shape, stride, padding, groups)
+    found = None
     if algorithm == "winograd":
         p, folded = _winograd_plan(x, w, stride, padding)
-        y, _ = winograd.forward(p, x, folded, bias, relu)
-    else:
+        found = winograd.forward(p, x, folded, bias, relu)
+    if found is None:
+        algorithm = "im2col"
         y = im2col.forward(_im2col_plan(x, w, stride, padding, groups), x, w, bias, relu)
+    else:
+        y, _ = found
     return y, (algorithm, x, w, b is not None, y if relu else None, stride, padding, groups)
 
 
@@ -146,27 +148,36 @@ def _pooled_forward(
     pooled = checks.conv2d_relu_max_pool2d(x, w, b, stride, padding, groups, pool)
     algorithm = choose(x.shape, w.shape, stride, padding, groups)
     windows = max_pool.plan(_output_shape(x.shape, w.shape, stride, padding), pooled, *pool)
-    if algorithm != "winograd" or windows is None or windows.KH * windows.KW == 1 or not has_kernel(x, w, b):
-        y, conv_saved = _forward(choose, True, x, w, b, stride, padding, groups)
-        y, pool_saved = max_pool.max_pool2d_forward(y, *pool)
-        return y, ("apart", conv_saved, pool_saved)
-    x, w = floats(x), floats(w)
-    p, folded = _winograd_plan(x, w, stride, padding)
-    y, winners = winograd.forward(p, x, folded, _bias(w, b), True, windows)
-    return y, ("winograd", x, w, b is not None, windows, winners, stride, padding)
+    if algorithm == "winograd" and windows and windows.KH * windows.KW > 1 and has_kernel(x, w, b):
+        x, w = floats(x), floats(w)
+        p, folded = _winograd_plan(x, w, stride, padding)
+        found = winograd.forward(p, x, folded, _bias(w, b), True, windows)
+        if found is not None:
+            y, winners = found
+            return y, ("winograd", x, w, b is not None, windows, winners, stride, padding)
+        choose = _always_im2col
+    y, conv_saved = _forward(choose, True, x, w, b, stride, padding, groups)
+    y, pool_saved = max_pool.max_pool2d_forward(y, *pool)
+    return y, ("apart", conv_saved, pool_saved)
+
+
+def _always_im2col(*_: Any) -> str:
+    return "im2col"
 
 
 def _winograd_backward(
     x: Any, w: Any, stride: Any, padding: Any, dy: Any, y: Any, input_grad: bool, *pooling: Any
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any] | None:
+    """None where Winograd's tiles met inf or NaN, or have no way back: only the first layer of a network is folded, and
+    it wants no dx."""
+    if pair(stride) != (1, 1) and input_grad:
+        return None
     p, folded = _winograd_plan(x, w, stride, padding)
-    dx, dw, db = winograd.backward(p, x, folded, dy, y, input_grad, *pooling)
+    found = winograd.backward(p, x, folded, dy, y, input_grad, *pooling)
+    if found is None:
+        return None
+    dx, dw, db = found
     return dx, _unfold_filter(dw, w.shape, pair(stride)[0]), db
-
-
-def _has_way_back(stride: Any, input_grad: bool) -> bool:
-    """A folded image has none: only the first layer of a network is folded, and it wants no dx."""
-    return pair(stride) == (1, 1) or not input_grad
 
 
 def _bias(w: Any, b: Any | None) -> Any:

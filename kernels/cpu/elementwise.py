@@ -27,9 +27,9 @@ def copy_pixels(source, s0, target, t0, pixels, C, c0, c1):  # type: ignore[no-u
 
 @inner
 def copy_positive(source, y, target):  # type: ignore[no-untyped-def]
-    """source where y > 0, else 0: the ReLU's gradient."""
+    """0 where y <= 0, else source: the ReLU's gradient."""
     for i in range(target.size):
-        target[i] = source[i] if y[i] > 0 else np.float32(0)
+        target[i] = np.float32(0) if y[i] <= 0 else source[i]
 
 
 @inner

@@ -85,7 +85,7 @@ def linear_backward(dy: Any, saved: Any, input_grad: bool = True) -> tuple[Any, 
     (N, I), O = x.shape, w.shape[1]
     dy = gradient("linear", dy, (N, O))
     if y is not None:
-        dy = np.where(y > 0, dy, np.float32(0))
+        dy = np.where(y <= 0, np.float32(0), dy)
     panels = memory.empty(packed_size(N, O))
     threads.run(pack, [(dy.ravel(), o0, O, N, o1 - o0, panels, o0 * N) for o0, o1 in threads.shares(O, PANEL)])
     dw = memory.empty((I, O))

@@ -14,6 +14,11 @@ products. For position x, tile t, channels c and o:
 
 Backward is each map's transpose, in reverse order. docs/winograd.md derives all of it.
 
+An inf, a NaN or an overflow in a tile makes all of the tile NaN, also outputs that do not see that pixel. So each pass
+looks for numbers that are not finite, where that costs next to nothing, and says whether it has found one: conv.py then
+computes by im2col, which keeps them where they belong. One channel of M or dV tells of a whole tile: products add up
+all channels, and 0 times inf is NaN.
+
 Sources: Winograd 1980; Lavin & Gray 2015 (Fast algorithms for convolutional neural networks).
 """
 
@@ -70,6 +75,7 @@ def _transpose(matrix: Matrix) -> Matrix:
 _A3, _G3, _B3 = matrices(5, 3)
 _A5, _G5, _B5 = matrices(4, 5)
 OUTPUT_SIDE = {3: 5, 5: 4}
+LARGEST = np.float32(1e30)
 
 _b3, _b5 = sandwich(_B3), sandwich(_B5)
 _a3, _a5 = sandwich_relu(_A3), sandwich_relu(_A5)
@@ -182,10 +188,10 @@ def spread_gradient(p, q, dy, y, won, relu, image, tiles, db, base, t0, t1, o0, 
 
 
 @compiled
-def collect_output(p, q, tiles, image, y, won, bias, relu, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
+def collect_output(p, q, tiles, image, y, won, bias, relu, not_finite, base, t0, t1, o0, o1):  # type: ignore[no-untyped-def]
     """y = A' M A, plus bias, and relu of it where ``relu``, and the largest of each window where q has windows.
 
-    ``image`` (TH*m, TW*m, O) holds one image's tiles.
+    ``image`` (TH*m, TW*m, O) holds one image's tiles. ``not_finite[0]`` is set where a tile is not.
     """
     WP = p.TW * p.m
     per_image = p.TH * p.TW
@@ -193,6 +199,8 @@ def collect_output(p, q, tiles, image, y, won, bias, relu, base, t0, t1, o0, o1)
         n, ij = divmod(t, per_image)
         i, j = divmod(ij, p.TW)
         target, source, step = (i * p.m * WP + j * p.m) * p.O, (t - base) * p.O, p.m_step
+        if _is_not_finite(tiles[source + o0 : source + (p.T * p.T - 1) * step + o0 + 1 : step]):
+            not_finite[0] = True
         for o in range(o0, o1, LANES):
             if p.r == 3:
                 _a3(tiles, source + o, p.T * step, step, image, target + o, WP * p.O, p.O, bias, o, relu)
@@ -210,8 +218,11 @@ def collect_output(p, q, tiles, image, y, won, bias, relu, base, t0, t1, o0, o1)
 
 
 @compiled
-def collect_input_gradient(p, tiles, image, dx, base, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
-    """dx = B dV B', overlapping tiles added. ``image`` (HP, WP, C) gathers one image."""
+def collect_input_gradient(p, tiles, image, dx, not_finite, base, t0, t1, c0, c1):  # type: ignore[no-untyped-def]
+    """dx = B dV B', overlapping tiles added. ``image`` (HP, WP, C) gathers one image.
+
+    ``not_finite``: see collect_output.
+    """
     WP = p.TW * p.m + p.r - 1
     per_image = p.TH * p.TW
     for t in range(t0, t1):
@@ -221,6 +232,8 @@ def collect_input_gradient(p, tiles, image, dx, base, t0, t1, c0, c1):  # type: 
                 image[pixel * p.C + c0 : pixel * p.C + c1] = 0
         i, j = divmod(ij, p.TW)
         target, source, step = (i * p.m * WP + j * p.m) * p.C, (t - base) * p.C, p.v_step
+        if _is_not_finite(tiles[source + c0 : source + (p.T * p.T - 1) * step + c0 + 1 : step]):
+            not_finite[0] = True
         for c in range(c0, c1, LANES):
             if p.r == 3:
                 _b3_back(tiles, source + c, p.T * step, step, image, target + c, WP * p.C, p.C)
@@ -230,6 +243,15 @@ def collect_input_gradient(p, tiles, image, dx, base, t0, t1, c0, c1):  # type: 
             for row in range(p.H):
                 inside, outside = ((row + p.top) * WP + p.left) * p.C, (n * p.H + row) * p.W * p.C
                 copy_pixels(image, inside, dx, outside, p.W, p.C, c0, c1)
+
+
+@inner
+def _is_not_finite(values):  # type: ignore[no-untyped-def]
+    """Whether any of them is inf or NaN, or so large that a transform of it may be."""
+    found = False
+    for i in range(values.size):
+        found |= not (abs(values[i]) < LARGEST)
+    return found
 
 
 @inner
@@ -273,12 +295,12 @@ def _disown(y, won, start, pixels, O, o0, o1):  # type: ignore[no-untyped-def]
     for first in range(start, start + pixels * O, O):
         highest, place = y[first + o0 : first + o1], won[first + o0 : first + o1]
         for o in range(o1 - o0):
-            place[o] = place[o] if highest[o] > 0 else np.uint8(pool.NOBODY)
+            place[o] = np.uint8(pool.NOBODY) if highest[o] <= 0 else place[o]
 
 
 @inner
 def _load_gradient(p, q, dy, y, won, relu, n, image, WP, db, o0, o1):  # type: ignore[no-untyped-def]
-    """dy as it is; or, behind a ReLU, where y > 0; or, behind pooling, what each pixel won."""
+    """dy as it is; or, after a ReLU, 0 where y <= 0; or, behind pooling, what each pixel won."""
     for row in range(p.OH):
         outside, inside = (n * p.OH + row) * p.OW * p.O, row * WP * p.O
         if q.KH * q.KW > 1:
@@ -300,10 +322,16 @@ def _load_gradient(p, q, dy, y, won, relu, n, image, WP, db, o0, o1):  # type: i
 
 
 @compiled
-def transform_filter(r, w, C, O, u, c0, c1):  # type: ignore[no-untyped-def]
-    """U = G g G' for input channels c0 ... c1 - 1: w (r, r, C, O) -> u (T*T, O/PANEL, C, PANEL), for multiply."""
+def transform_filter(r, w, C, O, u, not_finite, c0, c1):  # type: ignore[no-untyped-def]
+    """U = G g G' for input channels c0 ... c1 - 1: w (r, r, C, O) -> u (T*T, O/PANEL, C, PANEL), for multiply.
+
+    ``not_finite[0]`` is set where w is not.
+    """
     step = C * O
     for c in range(c0, c1):
+        for tap in range(r * r):
+            if _is_not_finite(w[tap * step + c * O : tap * step + (c + 1) * O]):
+                not_finite[0] = True
         for o in range(0, O, LANES):
             target = (o // PANEL * C + c) * PANEL + o % PANEL
             if r == 3:
@@ -324,8 +352,11 @@ def turn_filter(w, C, O, taps, turned, o0, o1):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def collect_filter_gradient(r, parts, du, C, O, dw, c0, c1):  # type: ignore[no-untyped-def]
-    """dw = G' dU G for input channels c0 ... c1 - 1, dU being the sum of ``parts`` arrays (T*T, C, O) in du."""
+def collect_filter_gradient(r, parts, du, C, O, dw, not_finite, c0, c1):  # type: ignore[no-untyped-def]
+    """dw = G' dU G for input channels c0 ... c1 - 1, dU being the sum of ``parts`` arrays (T*T, C, O) in du.
+
+    ``not_finite[0]`` is set where dw is not.
+    """
     step = C * O
     T = 7 if r == 3 else 8
     for part in range(1, parts):
@@ -338,6 +369,9 @@ def collect_filter_gradient(r, parts, du, C, O, dw, c0, c1):  # type: ignore[no-
                 _g3_back(du, c * O + o, T * step, step, dw, c * O + o, 3 * step, step)
             else:
                 _g5_back(du, c * O + o, T * step, step, dw, c * O + o, 5 * step, step)
+        for tap in range(r * r):
+            if _is_not_finite(dw[tap * step + c * O : tap * step + (c + 1) * O]):
+                not_finite[0] = True
 
 
 # ---- products, for positions q0 ... q1 - 1 of the T*T
@@ -387,13 +421,14 @@ class _Workspace:
 
 def forward(
     p: Plan, x: np.ndarray, w: np.ndarray, b: np.ndarray, relu: bool, windows: pool.Plan | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray] | None:
     """y (N, OH, OW, O) for x as Plan says, w (r, r, C, O) and b (O,); relu(y) where ``relu``; then the pooling's.
 
-    With it comes what the pooling's gradient needs (empty without one).
+    With it comes what the pooling's gradient needs (empty without one). None where it met inf or NaN.
     """
     q = windows or _each_pixel(p)
-    u = _filters(p, w.ravel())
+    not_finite = np.zeros(1, np.bool_)
+    u = _filters(p, w.ravel(), not_finite)
     shape = (p.N, q.OH, q.OW, p.O)
     y, winners = memory.empty(shape), memory.empty(shape if windows else 0, np.uint8)
     x, flat, won = x.ravel(), y.ravel(), winners.ravel()
@@ -404,11 +439,11 @@ def forward(
         for t0, t1 in _blocks(p, n0, n1):
             spread_input(p, x, s.image, s.v, t0, t0, t1, 0, p.C)
             products(s.v, p.v_step, u, s.m, p.m_step, t1 - t0, p.C, p.O, 0, positions, s.edge)
-            collect_output(p, q, s.m, s.output, flat, won, b, relu, t0, t0, t1, 0, p.O)
+            collect_output(p, q, s.m, s.output, flat, won, b, relu, not_finite, t0, t0, t1, 0, p.O)
 
     if _apart(p):
         threads.run(apart, threads.shares(p.N))
-        return y, winners
+        return None if not_finite[0] else (y, winners)
     team = [_Workspace(p, backward=False) for _ in range(threads.NUM_THREADS)]
     v, m = team[0].v, team[0].m
     shares = list(zip(team, threads.shares(positions), strict=False))
@@ -416,8 +451,9 @@ def forward(
         inputs, outputs = _pieces(p, team, t0, t1, p.C, p.S > 1), _pieces(p, team, t0, t1, p.O)
         threads.run(spread_input, [(p, x, s.image, v, t0, *piece) for s, piece in inputs])
         threads.run(products, [(v, p.v_step, u, m, p.m_step, t1 - t0, p.C, p.O, *piece, s.edge) for s, piece in shares])
-        threads.run(collect_output, [(p, q, m, s.output, flat, won, b, relu, t0, *piece) for s, piece in outputs])
-    return y, winners
+        tasks = [(p, q, m, s.output, flat, won, b, relu, not_finite, t0, *piece) for s, piece in outputs]
+        threads.run(collect_output, tasks)
+    return None if not_finite[0] else (y, winners)
 
 
 def backward(
@@ -429,13 +465,14 @@ def backward(
     input_grad: bool,
     windows: pool.Plan | None = None,
     winners: np.ndarray | None = None,
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """dx (N, H, W, C), dw (r, r, C, O), db (O,).
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray] | None:
+    """dx (N, H, W, C), dw (r, r, C, O), db (O,). None where it met inf or NaN.
 
     Where y is given, forward ended in a ReLU that gave y; where ``windows``, in a pooling that gave ``winners``.
     """
+    not_finite = np.zeros(1, np.bool_)
     q, won = windows or _each_pixel(p), np.empty(0, np.uint8) if winners is None else winners.ravel()
-    turned = _filters_turned(p, w.ravel()) if input_grad else memory.empty(0)
+    turned = _filters_turned(p, w.ravel(), not_finite) if input_grad else memory.empty(0)
     dx = memory.empty((p.N, p.H, p.W, p.C)) if input_grad else memory.empty(0)
     db = np.zeros((threads.NUM_THREADS, p.O), np.float32)
     x, dy, flat = x.ravel(), dy.ravel(), dx.ravel()
@@ -452,7 +489,7 @@ def backward(
             products_turned(p, s.v, s.m, du[part], t1 - t0, 0, positions, number > 0, s.panels, s.edge)
             if input_grad:
                 products(s.m, p.m_step, turned, s.v, p.v_step, t1 - t0, p.O, p.C, 0, positions, s.edge)
-                collect_input_gradient(p, s.v, s.dx_image, flat, t0, t0, t1, 0, p.C)
+                collect_input_gradient(p, s.v, s.dx_image, flat, not_finite, t0, t0, t1, 0, p.C)
 
     def together() -> None:
         team = [_Workspace(p, backward=True) for _ in range(threads.NUM_THREADS)]
@@ -474,16 +511,18 @@ def backward(
                     products,
                     [(m, p.m_step, turned, v, p.v_step, t1 - t0, p.O, p.C, *piece, s.edge) for s, piece in shares],
                 )
-                threads.run(collect_input_gradient, [(p, v, s.dx_image, flat, t0, *piece) for s, piece in inputs])
+                threads.run(
+                    collect_input_gradient, [(p, v, s.dx_image, flat, not_finite, t0, *piece) for s, piece in inputs]
+                )
 
     if _apart(p):
         threads.run(apart, [(part, n0, n1) for part, (n0, n1) in enumerate(threads.shares(p.N))])
     else:
         together()
     dw = memory.empty((p.r, p.r, p.C, p.O))
-    tasks = [(p.r, parts, du.ravel(), p.C, p.O, dw.ravel(), c0, c1) for c0, c1 in threads.shares(p.C)]
+    tasks = [(p.r, parts, du.ravel(), p.C, p.O, dw.ravel(), not_finite, c0, c1) for c0, c1 in threads.shares(p.C)]
     threads.run(collect_filter_gradient, tasks)
-    return (dx if input_grad else None), dw, db.sum(axis=0)
+    return None if not_finite[0] else ((dx if input_grad else None), dw, db.sum(axis=0))
 
 
 def _each_pixel(p: Plan) -> pool.Plan:
@@ -523,15 +562,15 @@ def _pieces(
     return list(zip(team, pieces, strict=False))
 
 
-def _filters(p: Plan, w: np.ndarray) -> np.ndarray:
+def _filters(p: Plan, w: np.ndarray, not_finite: np.ndarray) -> np.ndarray:
     u = memory.empty(p.T * p.T * p.C * p.O)
-    threads.run(transform_filter, [(p.r, w, p.C, p.O, u, c0, c1) for c0, c1 in threads.shares(p.C)])
+    threads.run(transform_filter, [(p.r, w, p.C, p.O, u, not_finite, c0, c1) for c0, c1 in threads.shares(p.C)])
     return u
 
 
-def _filters_turned(p: Plan, w: np.ndarray) -> np.ndarray:
+def _filters_turned(p: Plan, w: np.ndarray, not_finite: np.ndarray) -> np.ndarray:
     """U' packed for products: the transform of each filter with its channels exchanged."""
     turned, u = memory.empty(w.size), memory.empty(p.T * p.T * p.C * p.O)
     threads.run(turn_filter, [(w, p.C, p.O, p.r * p.r, turned, o0, o1) for o0, o1 in threads.shares(p.O)])
-    threads.run(transform_filter, [(p.r, turned, p.O, p.C, u, o0, o1) for o0, o1 in threads.shares(p.O)])
+    threads.run(transform_filter, [(p.r, turned, p.O, p.C, u, not_finite, o0, o1) for o0, o1 in threads.shares(p.O)])
     return u

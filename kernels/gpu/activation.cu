@@ -11,12 +11,12 @@ extern "C" __global__ void relu_forward(const element* x, element* y, offset cou
     }
 }
 
-// dx = dy where y > 0, else 0.
+// dx = 0 where y <= 0, else dy.
 extern "C" __global__ void relu_backward(const element* dy, const element* y, element* dx, offset count) {
     ALL(t, count / WIDTH) {
         Reals pack = load(dy + t * WIDTH);
         const Reals result = load(y + t * WIDTH);
-        NEIGHBOURS(k) if (!(result.at[k] > 0)) pack.at[k] = 0;
+        NEIGHBOURS(k) if (result.at[k] <= 0) pack.at[k] = 0;
         store(pack, dx + t * WIDTH);
     }
 }

@@ -19,7 +19,7 @@ extern "C" __global__ void add_bias(element* y, const real* b, offset rows, int 
 // sums[blockIdx.x] (O,) = the sum of the rows of dz that this block took: each thread its own in turn, then the block's
 // in halves. A second launch adds the blocks' sums up. No atomics: the same order, the same bits.
 //
-// dz = dy where y > 0, else 0, is written on the way. Where y and dz are null it is dy itself.
+// dz = 0 where y <= 0, else dy, is written on the way. Where y and dz are null it is dy itself.
 extern "C" __global__ void bias_gradient(
     const element* dy, const element* y, element* dz, real* sums, offset rows, int O
 ) {
@@ -31,7 +31,7 @@ extern "C" __global__ void bias_gradient(
         Reals gradient = load(dy + r * O + c);
         if (y) {
             const Reals result = load(y + r * O + c);
-            NEIGHBOURS(k) if (!(result.at[k] > 0)) gradient.at[k] = 0;
+            NEIGHBOURS(k) if (result.at[k] <= 0) gradient.at[k] = 0;
             store(gradient, dz + r * O + c);
         }
         NEIGHBOURS(k) sum.at[k] += gradient.at[k];

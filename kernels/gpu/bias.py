@@ -18,7 +18,7 @@ def add_bias(y: Any, b: Any | None, relu: bool) -> None:
 
 
 def gradient(dy: Any, y: Any | None, has_bias: bool) -> tuple[Any, Any]:
-    """Back through ReLU and bias: dz = dy where y > 0, else 0 (dy itself where y is None: no ReLU), and db.
+    """Back through ReLU and bias: dz = 0 where y <= 0, else dy (dy itself where y is None: no ReLU), and db.
 
     dy (..., O)  ->  dz (..., O), db (O,) in the dtype of sums, or None without a bias
     """

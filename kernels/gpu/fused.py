@@ -6,6 +6,7 @@ Adding a bias and ReLU change no order, x1 >= x2 => relu(x1 + b) >= relu(x2 + b)
 
 and the right side passes over a quarter of the memory. Back, a pooled pixel's gradient goes to its one winner, so that
 ReLU's gate and the sum for db can be had from the pooled pixels as well. The convolution's own result is not kept.
+(Where x + b is the same number for two pixels of a window and x is not, as for an infinite b, the winner is that of x.)
 """
 
 from collections.abc import Callable

@@ -17,8 +17,9 @@ extern "C" __global__ void cross_entropy_forward(
         const real log_sum = log(block_sum(sum, shared));
         // log p = x - highest - log_sum, in this order: their sum could be too large to hold the last digits.
         if (smoothing > 0) {
-            for (int k = threadIdx.x; k < K; k += BLOCK) all += to_real(row[k]) - highest - log_sum;
-            all = block_sum(all, shared) * smoothing / K;
+            const real share = smoothing / K;  // of each term: their sum could be too large
+            for (int k = threadIdx.x; k < K; k += BLOCK) all += share * (to_real(row[k]) - highest - log_sum);
+            all = block_sum(all, shared);
         }
         if (threadIdx.x == 0) {
             // A label that is no class makes the loss NaN: nobody can raise an error here.

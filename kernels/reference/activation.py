@@ -17,15 +17,15 @@ def relu_forward(x: Any) -> tuple[Any, Any]:
 
 
 def relu_backward(dy: Any, saved: Any) -> Any:
-    """dx = dy where x > 0, else 0: a gate, open where forward let x through.
+    """dx = 0 where x <= 0, else dy: a gate, open where forward let x through.
 
     The slope of max(x, 0) is 1 to the right of 0 and 0 to the left. At 0 there is none; 0 is chosen, as in
-    every framework. y is saved, not x: y > 0 exactly where x > 0, and the next layer keeps y anyway.
+    every framework. y is saved, not x: y <= 0 exactly where x <= 0, and the next layer keeps y anyway.
     """
     xp = array_module(dy)
     y = saved
     checks.gradient("relu", dy, y.shape)
-    return xp.where(y > 0, dy, xp.zeros((), dy.dtype))
+    return xp.where(y <= 0, xp.zeros((), dy.dtype), dy)
 
 
 def softmax_forward(x: Any) -> tuple[Any, Any]:

@@ -80,7 +80,10 @@ def rows(operation: str, x: Any) -> Shape:
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Shape:
-    """logits (N, K), labels (N,) integers in 0 ... K-1 -> (). Labels on a GPU are not looked at: that would wait for it."""
+    """logits (N, K), labels (N,) integers in 0 ... K-1 -> ()
+
+    The values of labels on a GPU are not looked at: that would wait for it.
+    """
     N, K = rows("softmax_cross_entropy", logits)
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
         _refuse("softmax_cross_entropy", "labels", f"{N} integers", labels)

@@ -1,4 +1,4 @@
-"""Arrays that do not fit each other are refused in a sentence, by every kernel of every backend, and nothing is written.
+"""Arrays that do not fit each other are refused in a sentence, by every kernel of every backend.
 
 cpu/guard_pages.py shows that nothing is read or written beyond an array, whatever comes.
 """
@@ -13,27 +13,30 @@ from test_every_kernel import every_kernel
 from alexnet_np import testing
 
 
+def sentence(function, *arguments):
+    """What its ValueError says; nothing where there is none."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 @every_kernel
 def test_arguments_one_size_off(book, case):
     for what, arrays, refused in one_size_off(case):
+        said = sentence(case.forward, book, *arrays)
         if refused:
-            with pytest.raises(ValueError, match=r": expected .*, got"):
-                case.forward(book, *arrays)
-                pytest.fail(what)
+            assert ": expected " in said, what
         else:
-            try:
-                case.forward(book, *arrays)
-            except ValueError as error:
-                assert any(words in str(error) for words in ("does not fit", "at least one", "at least 1")), what
+            assert said == "" or any(words in said for words in ("does not fit", "at least one", "at least 1")), what
 
 
 @every_kernel
 def test_dy_one_size_off(book, case):
     y, saved = case.forward(book, *case.arrays("float32"))
     for what, dy in resized(case.dy(y)) if y.ndim else ():
-        with pytest.raises(ValueError, match=r"_backward: dy: expected shape \(.*\) as y has, got"):
-            case.backward(book, dy, saved)
-            pytest.fail(what)
+        assert "_backward: dy: expected shape (" in sentence(case.backward, book, dy, saved), what
 
 
 @pytest.mark.parametrize("rule", ["sgd_torch_inplace", "sgd_2012_inplace"])
@@ -60,17 +63,12 @@ def test_convolutions_of_any_geometry_with_a_misfit(book, geometry, seed, place,
         for shape in (geometry.x_shape, geometry.w_shape, geometry.w_shape[3:])
     ]
     _, arrays[place] = data.draw(st.sampled_from(list(resized(arrays[place]))))
-    results = []
-    for one in (book, BOOKS["reference"]):
-        try:
-            y, _ = one.conv2d_forward(*arrays, geometry.stride, geometry.padding, geometry.groups)
-            results.append(y)
-        except ValueError as error:
-            results.append(str(error))
-    if isinstance(results[0], str):
-        assert results[0] == results[1]
-    else:
-        np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-4)
+    options = geometry.stride, geometry.padding, geometry.groups
+    said = [sentence(one.conv2d_forward, *arrays, *options) for one in (book, BOOKS["reference"])]
+    assert said[0] == said[1]
+    if not said[0]:
+        results = [one.conv2d_forward(*arrays, *options)[0] for one in (book, BOOKS["reference"])]
+        np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
 
 
 def test_labels_that_are_no_class():

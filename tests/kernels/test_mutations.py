@@ -55,9 +55,9 @@ MUTANTS = {
     ],
     "activation": [
         ("y = xp.maximum(x, xp.zeros((), x.dtype))", "y = x * (x > 0)", odd_numbers),
-        ("xp.where(y > 0, dy,", "xp.where(y >= 0, dy,", slopes),
-        ("xp.where(y > 0, dy,", "xp.where(y > 0, -dy,", slopes),
-        ("xp.where(y > 0, dy, xp.zeros((), dy.dtype))", "dy * (y > 0)", odd_numbers),
+        ("xp.where(y <= 0,", "xp.where(y < 0,", slopes),
+        ("xp.zeros((), dy.dtype), dy)", "xp.zeros((), dy.dtype), -dy)", slopes),
+        ("xp.where(y <= 0, xp.zeros((), dy.dtype), dy)", "dy * (y > 0)", odd_numbers),
         ("return y, y\n", "return y, x + (x == 0)\n", odd_numbers),
         ("x - x.real.max(axis=1, keepdims=True)", "x", large_logits),
         ("e / e.sum(axis=1, keepdims=True)", "e / e.sum(axis=0, keepdims=True)", large_logits),
