@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import optim
 from .layers.arguments import integer, number, probability
-from .layers.base import Parameter
+from .layers.parameter import Parameter
 from .weights import torch_name
 
 OPTIMIZERS = ("sgd", "2012")
@@ -85,7 +85,7 @@ class Recipe:
         """Freeze those of the parameters that ``freeze`` names, and make the optimiser of all."""
         parameters = list(parameters)
         for p in parameters:
-            if torch_name(p).partition(".")[0] == self.freeze:
+            if torch_name(p.name).partition(".")[0] == self.freeze:
                 p.requires_grad = False
         if self.optimizer == "2012":
             return optim.recipe_2012(parameters, self.lr, self.momentum, self.weight_decay)

@@ -21,8 +21,8 @@ from functools import cache, partial
 from typing import Any
 
 from . import backend as backends
-from .layers import Dropout
-from .models import Network
+from .generators import generators
+from .layers import Container
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,24 @@ class Fixed:
         )
 
 
-def fixed(net: Network, objects: Iterable[Any] = (), numbers: Iterable[Any] = ()) -> Fixed:
-    """What is fixed wherever a network is recorded, and more."""
-    dropouts = [layer for _, layer in net.walk() if isinstance(layer, Dropout)]
+def fixed(net: Container, objects: Iterable[Any] = (), numbers: Iterable[Any] = ()) -> Fixed:
+    """What is fixed wherever a network is recorded, and more: layers, generators, weights, and the layers' settings."""
+    layers = [layer for _, layer in net.walk()]
     return Fixed(
-        (net.backend, *(p.data for p in net.parameters()), *(layer.rng for layer in dropouts), *objects),
-        (*(layer.p for layer in dropouts), *numbers),
+        (net.backend, *layers, *(p.data for _, p in net.named_parameters()), *generators(net), *objects),
+        (*(_settings(layer) for layer in layers), *numbers),
     )
+
+
+def _settings(layer: Any) -> tuple[tuple[str, Any], ...]:
+    """Attributes that are numbers, texts, or tuples of them: strides, probabilities, ..."""
+    return tuple((name, value) for name, value in vars(layer).items() if _is_setting(value))
+
+
+def _is_setting(value: Any) -> bool:
+    if type(value) is tuple:
+        return all(map(_is_setting, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 class Recorder:
