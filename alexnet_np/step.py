@@ -38,8 +38,8 @@ class NotFiniteError(ArithmeticError):
 class Step:
     """Calls of it are training steps of ``net``, any container, by the rule and the rates of ``sgd``.
 
-    Every parameter that learns has to be among those of ``sgd``; ValueError otherwise, also where layers were replaced
-    since.
+    ``sgd`` has to have every parameter that learns, and no others; ValueError otherwise, also where layers were
+    replaced since.
 
     ``graph=False`` never records: for a debugger, and for comparison. Other devices than "gpu" never do.
     The pictures go through the network in ``parts``, one after another, whose gradients add up to those of the
@@ -151,14 +151,19 @@ class Step:
         return loss, correct, health
 
     def _check_parameters(self) -> None:
-        """The optimiser has every parameter that learns."""
-        known = {id(p) for group in self.sgd.groups for p in group.parameters}
-        missing = [name for name, p in self.net.named_parameters() if p.requires_grad and id(p) not in known]
-        if missing:
+        """The optimiser has every parameter that learns, and no other that does."""
+        own = {id(p): name for name, p in self.net.named_parameters() if p.requires_grad}
+        known = {id(p): p.name for group in self.sgd.groups for p in group.parameters if p.requires_grad}
+        advice = "make the optimiser from net.parameters() after the layers are in their place"
+        if missing := [name for parameter, name in own.items() if parameter not in known]:
             raise ValueError(
-                f"Step: sgd: expected every parameter that learns, but {', '.join(missing)} is not among its own: make "
-                "the optimiser from net.parameters() after the layers are in their place, or freeze the others by "
-                "requires_grad_(False)"
+                f"Step: sgd: expected every parameter that learns, but {', '.join(missing)} is not among its own: "
+                f"{advice}, or freeze the others by requires_grad_(False)"
+            )
+        if others := [name for parameter, name in known.items() if parameter not in own]:
+            raise ValueError(
+                f"Step: sgd: expected parameters of the network, got {', '.join(others)} of a layer that is not in it: "
+                f"{advice}"
             )
 
     def _drop_gradients(self) -> None:

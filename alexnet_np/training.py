@@ -83,7 +83,9 @@ class Epoch:
 
 
 class Trainer:
-    """A network (any container) in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one.
+    """A network in training, any container, and how far it has come.
+
+    It has done ``epoch`` epochs and ``batch`` batches of the next one.
 
     ``between_steps`` is False where a step has failed on its way: weights and position may not fit together then.
     """

@@ -192,7 +192,8 @@ class Layer:
 
     def parameters(self) -> list[Parameter]:
         """The parameters of the layer and its sublayers: weight, then bias. Their ``name`` is the path from here."""
-        named = self._named(self._attributes(Parameter).values())
+        overridden = type(self).parameters is not Layer.parameters  # and calls this one: it lists its own itself
+        named = self._named(self._attributes(Parameter).values(), check_self=not overridden)
         for path, parameter in named:
             parameter.show_as(path)
         return [parameter for _, parameter in named]
@@ -204,12 +205,13 @@ class Layer:
         """
         return self._named(self._own_parameters())
 
-    def _named(self, own: Iterable[Parameter]) -> list[tuple[str, Parameter]]:
+    def _named(self, own: Iterable[Parameter], check_self: bool = True) -> list[tuple[str, Parameter]]:
         """The layer's own parameters and those below it, with their paths."""
         found: dict[str, Parameter] = {}
         paths: dict[int, str] = {}
         for path, layer in every_layer(self):
-            refuse_hidden_layers(path, layer)
+            if check_self or layer is not self:
+                refuse_hidden_layers(path, layer)
             for parameter in own if layer is self else layer._own_parameters():
                 name = _join(path, parameter.own_name)
                 if id(parameter) in paths:

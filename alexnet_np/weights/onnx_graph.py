@@ -10,8 +10,8 @@ training. What ONNX has no operator for is put together from those it has:
 
 Only this package's own classes are known. Any other layer, a subclass of one of them included, says itself what it is:
 
-    class Residual(layers.Layer):                       # y = x + body(x)
-        def to_onnx(self, graph, x, shape):             # x: the name of a value; shape: its (N, H, W, C) or (N, features)
+    class Residual(layers.Layer):             # y = x + body(x)
+        def to_onnx(self, graph, x, shape):   # x: the name of a value; shape: its (N, H, W, C) or (N, features)
             return graph.node("Add", x, graph.layer(self.body, x, shape))
 
     graph.layer(layer, x, shape)              the nodes of a layer in it; the name of what it gives
