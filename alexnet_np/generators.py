@@ -30,8 +30,15 @@ def states(net: Layer) -> list[Any]:
 
 def set_states(net: Layer, states: list[Any]) -> None:
     """Set the generators to states that ``states`` gave for such a network on such a device."""
+    check_states(net, states)
     for stateful, state in zip(_stateful(net), states, strict=True):
         stateful.state = state
+
+
+def check_states(net: Layer, states: list[Any]) -> None:
+    """ValueError where a network of another number of generators had these states."""
+    if len(states) != len(found := generators(net)):
+        raise ValueError(f"checkpoint: expected the states of {len(found)} random generators, got {len(states)}")
 
 
 def _stateful(net: Layer) -> list[Any]:

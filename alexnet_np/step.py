@@ -75,7 +75,7 @@ class Step:
         if not (net.device == "gpu" and isinstance(labels, net.backend.xp.ndarray)):
             # Those on a GPU are taken as they are: to look at them would mean to wait for it.
             labels = np.asarray(labels)
-            losses.check_labels("Step", labels, *net.output_shape(images.shape))
+            losses.check_labels("Step", labels, *self._logits_shape(images.shape))
         images, labels = net.backend.asarray(images, net.dtype), net.backend.asarray(labels)
         if net.device != "gpu":
             return self._on_cpu(images, labels)
@@ -166,9 +166,16 @@ class Step:
                 f"{advice}"
             )
 
+    def _logits_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        found = self.net.output_shape(shape)
+        if len(found) != 2:
+            expected = f"{self.net.label}.output_shape({shape}): expected (N, num_classes)"
+            raise ValueError(f"Step: net: {expected}, got {found}: a forward of one's own needs an output_shape")
+        return found[0], found[1]
+
     def _drop_gradients(self) -> None:
         self.net.forget()
-        for _, p in self.net.named_parameters():
+        for p in self.net._every_parameter():
             p.grad = None
 
     def _parts(self, N: int) -> list[slice]:

@@ -263,6 +263,9 @@ class Trainer:
                 f"checkpoint: the data are not those that the run began with, which had other {' and '.join(others)} "
                 "(paths, classes and order of the pictures, settings and mean image have to be the same)"
             )
+        same_masks = state["dropout"]["gpu"] == (self.net.device == "gpu")  # each draws masks of its own
+        if same_masks:
+            generators.check_states(self.net, state["dropout"]["states"])
         self.net.load_state_dict(checkpoint.part("net"))
         self.sgd.velocities = {name: backend.asarray(v) for name, v in checkpoint.part("velocity").items()}
         self.epoch, self.batch = state["epoch"], state["batch"]
@@ -272,7 +275,7 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.progress, self._unread = Progress(**state["progress"]), None
         self.history = [Epoch(**row) for row in state["history"]]
-        if state["dropout"]["gpu"] == (self.net.device == "gpu"):  # each draws masks of its own
+        if same_masks:
             generators.set_states(self.net, state["dropout"]["states"])
 
 

@@ -547,3 +547,61 @@ def test_container_has_what_a_network_has():
     assert net.children["a"].weight.data.sum() == 6
     with pytest.raises(AttributeError, match="num_classes: expected a Linear at the end"):
         _ = Container(a=ReLU()).num_classes
+
+
+def test_a_network_of_attributes_alone_trains():
+    class Net(Container):
+        def __init__(self):
+            super().__init__()
+            self.flatten, self.linear = Flatten(), Linear(12, 3)
+
+        def forward(self, x, training=False):
+            return self.linear.forward(self.flatten.forward(x))
+
+        def backward(self, dy, accumulate=False):
+            return self.flatten.backward(self.linear.backward(dy, accumulate))
+
+    net = Net()
+    step = Step(net, optim.SGD(net.parameters()))
+    with pytest.raises(
+        ValueError, match=r"Net\.output_shape\(.*\): expected \(N, num_classes\), got .* needs an output"
+    ):
+        step(images(2, 2), np.array([0, 1]))
+    Net.output_shape = lambda self, shape: (shape[0], 3)
+    loss, _ = step(images(2, 2), np.array([0, 1]))
+    assert loss > 0
+    assert isinstance(net.logits(images(2, 2), keep=False), np.ndarray)
+    assert not net.has_saved
+
+
+def test_layers_on_several_devices_are_refused():
+    net = Sequential(Flatten(), Linear(4, 3)).to("reference")
+    net.children["1"] = Linear(4, 3)
+    with pytest.raises(
+        ValueError, match=r"got Flatten.* on 'reference' and Linear\(4, 3\) on 'cpu': to\(device\) moves"
+    ):
+        net.forward(np.zeros((1, 4), np.float32))
+
+
+def test_a_layer_that_forgot_to_call_init_is_told():
+    class Forgetful(layers.Layer):
+        def __init__(self):
+            self.x = 1
+
+    with pytest.raises(TypeError, match=r"Forgetful\.__init__: expected a call of super\(\).__init__\(\)"):
+        Sequential(Forgetful())
+
+
+def test_freezing_layers_that_are_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"freeze: expected layers .* 'features', got a network of 0, 2, 3, 6"):
+        trainer_of(residual_network(), Recipe(**{**vars(RECIPE), "freeze": "features"}))
+
+
+def test_a_checkpoint_of_other_generators_changes_nothing():
+    begun = train(trainer_of(residual_network()), 2).checkpoint()
+    net = residual_network(seed=3)
+    net.children["1"] = Sequential(ReLU(), Noise())
+    trainer, before = trainer_of(net), weights_of(net)
+    with pytest.raises(ValueError, match="expected the states of 1 random generators, got 0"):
+        trainer.resume(begun)
+    assert_same(weights_of(net), before)

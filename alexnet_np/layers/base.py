@@ -133,7 +133,7 @@ class Layer:
 
     def check_input(self, x: Any) -> None:
         """Refuse an x of another library, dtype or shape than this layer takes."""
-        first = next(self._every_parameter(), None)
+        first = self._first_parameter()
         dtypes = [*DTYPES] if first is None else [first.data.dtype.name]
         # With precision "bfloat16" activations have it, and weights have float32.
         self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
@@ -162,7 +162,7 @@ class Layer:
     @property
     def children(self) -> dict[str, "Layer"]:
         """The layers that are attributes of this one, by the attribute's name."""
-        return self._attributes(Layer)
+        return self._sublayers()
 
     @children.setter
     def children(self, children: Any) -> None:
@@ -236,12 +236,26 @@ class Layer:
 
     def _every_parameter(self) -> Iterator[Parameter]:
         """Of the layer and its sublayers. No name is changed."""
-        for _, layer in every_layer(self):
+        for layer in self._parts():
             yield from layer._own_parameters()
+
+    def _parts(self) -> Iterator["Layer"]:
+        """The layer and all below it, nothing checked: ``every_layer`` does that where a tree is taken."""
+        yield self
+        for child in self._sublayers().values():
+            yield from child._parts()
+
+    def _first_parameter(self) -> Parameter | None:
+        """The first that is found: all have the same dtype."""
+        for value in vars(self).values():
+            if isinstance(value, Parameter):
+                return value
+        below = (child._first_parameter() for child in self._sublayers().values())
+        return next(filter(None, below), None)
 
     def _sublayers(self) -> dict[str, "Layer"]:
         """All layers directly below, by name."""
-        return self.children
+        return {name: value for name, value in vars(self).items() if isinstance(value, Layer)}
 
     @property
     def learns(self) -> bool:
@@ -314,6 +328,9 @@ def every_layer(root: Layer, name: str = "") -> list[tuple[str, Layer]]:
         if not isinstance(layer, Layer):
             where = f"{type(root).__name__}: {path}"
             raise TypeError(f"{where}: expected a subclass of layers.Layer, got {type(layer).__name__}")
+        if "_saved" not in vars(layer):
+            where = f"{type(layer).__name__}.__init__"
+            raise TypeError(f"{where}: expected a call of super().__init__() before anything else, got none")
         if id(layer) in paths:
             where = repr(paths[id(layer)]) if layer is not root else "the whole"
             raise ValueError(

@@ -17,7 +17,7 @@ BACKWARD = ("accumulate", "input_grad")
 def call_forward(layer: Layer, x: Any, training: bool, keep: bool = True, input_grad: bool = True) -> Any:
     """y. Without ``keep`` the layer holds nothing afterwards."""
     positional, named = _taken(layer, "forward")
-    values = dict(zip(FORWARD, (training, keep, input_grad), strict=True))
+    values = {"training": training, "keep": keep, "input_grad": input_grad}
     y = layer.forward(x, *(values[name] for name in positional), **{name: values[name] for name in named})
     if not keep:
         layer.forget()
@@ -32,7 +32,7 @@ def call_backward(layer: Layer, dy: Any, accumulate: bool, input_grad: bool) -> 
             f"{layer.label}: backward(dy, accumulate=True): expected a backward that takes accumulate, as write_grads "
             "does, got one without it, which would write the gradients instead of adding them"
         )
-    values = dict(zip(BACKWARD, (accumulate, input_grad), strict=True))
+    values = {"accumulate": accumulate, "input_grad": input_grad}
     return layer.backward(dy, *(values[name] for name in positional), **{name: values[name] for name in named})
 
 

@@ -14,6 +14,8 @@ from .fused import Fused, fused
 from .linear import Linear
 from .state import load_state
 
+Numbers = list[list[int]]
+
 
 class Container(Layer):
     """Named layers, each taking what the one before it gives.
@@ -47,7 +49,7 @@ class Container(Layer):
         for name, child in children.items():
             self._check_child(name, child)
         self._children = dict(children)
-        self._forward: tuple[list[int], bool] | None = None  # numbers of the forward of each layer; without softmax?
+        self._forward: tuple[Numbers, bool] | None = None  # which forward each step saved in; without the softmax?
 
     # ---- forward and backward
 
@@ -67,15 +69,16 @@ class Container(Layer):
         """
         if input_grad is None:
             input_grad = self.input_grad
-        layers = self._chain_layers()
-        last = layers[-1]
         if not _has(self, "forward", "backward"):
-            if isinstance(last, Softmax):
+            every_layer(self)
+            if any(isinstance(child, Softmax) for child in list(self.children.values())[-1:]):
                 raise TypeError(
                     f"{self.label}: logits: expected to be defined beside a forward of its own where the last layer is "
                     "a softmax: define logits(x, training, keep, input_grad), or leave out the softmax"
                 )
             return call_forward(self, x, training, keep, input_grad)
+        layers = self._chain_layers()
+        last = layers[-1]
         if isinstance(last, Softmax) and not _is_softmax(last):
             raise TypeError(
                 f"{self.label}: logits: expected layers.Softmax at the end, or none, got {type(last).__name__}, which "
@@ -102,7 +105,7 @@ class Container(Layer):
         steps = fused(layers)
         end = _end_of_backward(steps, input_grad)
         if recorded:
-            self._check_same_forward(recorded[0], _numbers(steps), len(_numbers(steps[:end])))
+            self._check_same_forward(recorded[0], _numbers(steps), end)
         learning = [p for layer in layers for p in layer._every_parameter() if p.requires_grad]
         if not accumulate:  # the old gradients make room for the new
             for parameter in learning:
@@ -146,10 +149,10 @@ class Container(Layer):
             self._forward = _numbers(steps), without_softmax
         return x
 
-    def _check_same_forward(self, then: list[int], now: list[int], start: int) -> None:
-        """Refuse what other forwards or other layers have left, from ``start`` on. 0 is a layer's own to refuse."""
-        changed = any(b and a != b for a, b in zip(then[start:], now[start:], strict=False))
-        if changed or len(then) != len(now):
+    def _check_same_forward(self, then: Numbers, now: Numbers, end: int) -> None:
+        """Refuse what other forwards or other layers have left, in the steps from ``end`` on."""
+        same = len(then) == len(now)
+        if not same or any(map(_is_other, then[end:], now[end:])):
             raise RuntimeError(
                 f"{self.label}: backward needs a forward before it: since the last one layers were replaced, or used "
                 "in another forward"
@@ -176,7 +179,12 @@ class Container(Layer):
         every_layer(self)
         if not self.children:
             raise ValueError(f"{type(self).__name__}: children: expected at least one layer, got none")
-        return [layer for _, layer in self._chain_steps()]
+        layers = [layer for _, layer in self._chain_steps()]
+        device = layers[0].backend.device
+        if other := next((layer for layer in layers if layer.backend.device != device), None):
+            where = f"{layers[0].label} on {device!r} and {other.label} on {other.backend.device!r}"
+            raise ValueError(f"{self.label}: expected all layers on one device, got {where}: to(device) moves them all")
+        return layers
 
     @property
     def is_chain(self) -> bool:
@@ -190,7 +198,7 @@ class Container(Layer):
             self._check_child(name, child)
         others = self._attributes(Layer)
         if others:  # a second name for a layer that is there already is no other layer
-            known = {id(layer) for child in children.values() for _, layer in every_layer(child)}
+            known = {id(layer) for child in children.values() for layer in child._parts()}
             others = {name: layer for name, layer in others.items() if id(layer) not in known}
         for name in others:
             if name in children:
@@ -213,7 +221,7 @@ class Container(Layer):
     @property
     def dtype(self) -> Any:
         """The dtype of parameters and activations."""
-        first = next(self._every_parameter(), None)
+        first = self._first_parameter()
         return np.dtype("float32") if first is None else first.data.dtype
 
     @property
@@ -295,11 +303,15 @@ def _backward(step: Layer | Fused, dy: Any, accumulate: bool, input_grad: bool) 
     return call_backward(step, dy, accumulate, input_grad)
 
 
-def _numbers(steps: list[Layer | Fused]) -> list[int]:
-    """Which forward each layer saved in; 0 where it has saved nothing."""
-    layers = (step.layer if isinstance(step, Fused) else step for step in steps)
-    saved = (part._saved for layer in layers for _, part in every_layer(layer))
-    return [0 if one is None else one.number for one in saved]
+def _numbers(steps: list[Layer | Fused]) -> Numbers:
+    """Of each step, the numbers of the forwards that its layers saved in; 0 where one has saved nothing."""
+    layers = [step.layer if isinstance(step, Fused) else step for step in steps]
+    return [[part._saved.number if part._saved else 0 for part in layer._parts()] for layer in layers]
+
+
+def _is_other(then: list[int], now: list[int]) -> bool:
+    """Whether a step has saved in another forward. That it has saved nothing is its own to refuse."""
+    return len(then) != len(now) or any(b and a != b for a, b in zip(then, now, strict=True))
 
 
 def _end_of_backward(steps: list[Layer | Fused], input_grad: bool) -> int:
