@@ -4,6 +4,7 @@ Shapes, here and in all layers: images are (N, H, W, C), vectors (N, features).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import count, islice
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -112,7 +113,7 @@ class Layer:
                 f"{self.label}: backward: forward computed it {_how(saved.kernel)}, backward is asked {_how(kernel)}: "
                 "call backward of the container whose forward ran, with the layers that it had"
             )
-        self._check_array("dy", dy, [saved.dtype.name])
+        self._check_array("dy", dy, [_dtype_name(saved.dtype)])
         if dy.shape != saved.shape:
             raise ValueError(f"{self.label}: dy: expected shape {saved.shape}, got {dy.shape}")
         self._saved = None
@@ -134,7 +135,7 @@ class Layer:
     def check_input(self, x: Any) -> None:
         """Refuse an x of another library, dtype or shape than this layer takes."""
         first = self._first_parameter()
-        dtypes = [*DTYPES] if first is None else [first.data.dtype.name]
+        dtypes = [*DTYPES] if first is None else [_dtype_name(first.data.dtype)]
         # With precision "bfloat16" activations have it, and weights have float32.
         self._check_array("x", x, [*dtypes, "bfloat16"] if self.backend.precision == "bfloat16" else dtypes)
         self.output_shape(x.shape)
@@ -304,8 +305,14 @@ class Layer:
         if not isinstance(array, xp.ndarray):
             got = type(array).__name__
             raise TypeError(f"{self.label} on {self.backend.device}: {name}: expected a {xp.__name__} array, got {got}")
-        if array.dtype.name not in dtypes:
+        if _dtype_name(array.dtype) not in dtypes:
             raise TypeError(f"{self.label}: {name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
+
+
+@cache
+def _dtype_name(dtype: Any) -> str:
+    """NumPy puts the name together anew each time, which takes longer than a layer's other checks."""
+    return str(dtype.name)
 
 
 def _how(kernel: str) -> str:
