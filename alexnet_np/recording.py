@@ -21,7 +21,7 @@ from functools import cache, partial
 from typing import Any
 
 from . import backend as backends
-from .generators import generators
+from .generators import kinds
 from .layers import Container
 
 
@@ -42,23 +42,31 @@ class Fixed:
 
 
 def fixed(net: Container, objects: Iterable[Any] = (), numbers: Iterable[Any] = ()) -> Fixed:
-    """What is fixed wherever a network is recorded, and more: layers, generators, weights, and the layers' settings."""
-    layers = [layer for _, layer in net.walk()]
-    return Fixed(
-        (net.backend, *layers, *(p.data for _, p in net.named_parameters()), *generators(net), *objects),
-        (*(_settings(layer) for layer in layers), *numbers),
-    )
+    """What is fixed wherever a network is recorded, and more: layers, weights, generators, and the layers' settings.
+
+    Settings are attributes that are numbers, texts, or tuples of them: strides, probabilities, ...
+    """
+    held, settings = [net.backend, *objects], [*numbers]
+    for layer in net._parts():
+        held.append(layer)
+        held += [p.data for p in layer._own_parameters()]
+        generators = kinds(layer.backend)
+        for name, value in vars(layer).items():
+            if name in PASSING:
+                continue
+            if type(value) in PLAIN or (type(value) is tuple and _is_plain(value)):
+                settings.append(value)
+            elif isinstance(value, generators):
+                held.append(value)
+    return Fixed(tuple(held), tuple(settings))
 
 
-def _settings(layer: Any) -> tuple[tuple[str, Any], ...]:
-    """Attributes that are numbers, texts, or tuples of them: strides, probabilities, ..."""
-    return tuple((name, value) for name, value in vars(layer).items() if _is_setting(value))
+PASSING = frozenset({"_saved", "_forward"})  # of one forward
+PLAIN = frozenset({bool, int, float, str, type(None)})
 
 
-def _is_setting(value: Any) -> bool:
-    if type(value) is tuple:
-        return all(map(_is_setting, value))
-    return value is None or isinstance(value, bool | int | float | str)
+def _is_plain(values: tuple[Any, ...]) -> bool:
+    return all(type(value) in PLAIN or (type(value) is tuple and _is_plain(value)) for value in values)
 
 
 class Recorder:

@@ -54,6 +54,7 @@ class Step:
                 f"Step: net: expected a network or another Container, got {type(net).__name__} (layers.Sequential "
                 "makes one of layers)"
             )
+        net.named_parameters()  # says in a sentence what is wrong with the tree
         self.net = net
         self.sgd = sgd
         self._check_parameters()
@@ -84,7 +85,7 @@ class Step:
             loss, correct, *_ = self._on_gpu(images, labels)
             return loss, correct
         loss, correct, *gradients = self._recorder.run(self._on_gpu, self._fixed, images, labels)
-        for (_, p), gradient in zip(net.named_parameters(), gradients, strict=True):
+        for p, gradient in zip(net._every_parameter(), gradients, strict=True):
             p.grad = gradient
         return loss.copy(), correct.copy()  # the next replay writes over its own
 
@@ -131,7 +132,7 @@ class Step:
         nan = xp.full((), np.nan, self._rates[0].dtype)
         with _rates_of(self.sgd, [xp.where(finite, rate, nan) for rate in self._rates]):
             self.sgd.step()
-        return xp.where(finite, loss, nan), correct, *(p.grad for _, p in self.net.named_parameters())
+        return xp.where(finite, loss, nan), correct, *(p.grad for p in self.net._every_parameter())
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Forward, loss and backward. The loss, the right answers, and a number that is finite if all of it is."""
@@ -152,6 +153,9 @@ class Step:
 
     def _check_parameters(self) -> None:
         """The optimiser has every parameter that learns, and no other that does."""
+        learning = {id(p) for p in self.net._every_parameter() if p.requires_grad}
+        if learning == {id(p) for group in self.sgd.groups for p in group.parameters if p.requires_grad}:
+            return
         own = {id(p): name for name, p in self.net.named_parameters() if p.requires_grad}
         known = {id(p): p.name for group in self.sgd.groups for p in group.parameters if p.requires_grad}
         advice = "make the optimiser from net.parameters() after the layers are in their place"
@@ -201,7 +205,7 @@ class Step:
             net,
             sgd.velocities.values(),
             (
-                *(p.requires_grad for _, p in net.named_parameters()),
+                *(p.requires_grad for p in net._every_parameter()),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )
@@ -209,7 +213,7 @@ class Step:
 
 def _take_back(net: Container, recorder: recording.Recorder) -> None:
     """Leave the network no gradients that lie in the memory of recordings: they would keep all of it."""
-    for _, p in net.named_parameters():
+    for p in net._every_parameter():
         if recorder.gives(p.grad):
             p.grad = None
 

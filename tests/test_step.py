@@ -238,6 +238,25 @@ def test_another_probability_of_dropout_is_recorded(gpu):
     assert len(set(losses_of(step, 3 * batches(1)))) == 1
 
 
+@pytest.mark.parametrize(("change", "launches"), [("setting", 4), ("layer", 4), ("forward", 5)])
+def test_settings_and_layers_are_followed_and_a_forward_in_between_is_not(gpu, change, launches):
+    """Of 6 steps the first prepares, and one more where something fixed has changed."""
+    step, expected = new("gpu"), new("reference")
+    given = batches(6)
+    assert losses_of(step, given[:3]) == losses_of(expected, given[:3])
+    for one in (step, expected):
+        pool = one.net.children["features"].children["2"]
+        if change == "setting":
+            pool.ties = "all"
+        elif change == "layer":
+            one.net.children["features"].children["2"] = layers.MaxPool2d(2).to(one.net.device)
+        else:
+            one.net.forward(one.net.backend.asarray(given[0][0]))
+    assert losses_of(step, given[3:]) == losses_of(expected, given[3:])
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == launches
+
+
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("where", ["images", "weights"])
 def test_a_step_that_is_not_finite_is_skipped(gpu, graph, where):

@@ -3,7 +3,7 @@
 Shapes, here and in all layers: images are (N, H, W, C), vectors (N, features).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import count, islice
 from typing import Any, NamedTuple, Self, TypeVar
@@ -353,13 +353,12 @@ def every_layer(root: Layer, name: str = "") -> list[tuple[str, Layer]]:
     return found
 
 
+SEVERAL = (list, tuple, set, dict)
+
+
 def refuse_hidden_layers(path: str, layer: Layer) -> None:
     """TypeError where an attribute is a list, tuple, set or dict of layers or parameters that nothing else names."""
-    containers = {
-        name: value
-        for name, value in vars(layer).items()
-        if isinstance(value, list | tuple | set | Mapping) and name != "_saved"
-    }
+    containers = {name: value for name, value in vars(layer).items() if isinstance(value, SEVERAL) and name != "_saved"}
     known: set[int] | None = None
     for name, value in containers.items():
         for item in _items(value):
@@ -381,8 +380,8 @@ def _items(value: Any, depth: int = 3) -> Iterator[Any]:
     """Layers and parameters in a nested list. Of a long one only the start is looked at: it holds data."""
     if isinstance(value, Layer | Parameter):
         yield value
-    elif depth and isinstance(value, list | tuple | set | Mapping):
-        values: Iterable[Any] = value.values() if isinstance(value, Mapping) else value
+    elif depth and isinstance(value, SEVERAL):
+        values: Iterable[Any] = value.values() if isinstance(value, dict) else value
         for item in islice(values, 100):
             yield from _items(item, depth - 1)
 
