@@ -206,6 +206,39 @@ def test_a_backward_after_a_forward_that_failed_is_refused(device):
         net.backward(y)
 
 
+@pytest.mark.parametrize("make", [residual_network, OwnNetwork])
+def test_a_step_forgets_what_came_before(make, monkeypatch):
+    """Also where a forward of one's own is interrupted between two layers."""
+    net = make()
+    y = net.forward(images(2))
+    last = list(net.walk())[-1][1]
+    monkeypatch.setattr(last, "forward", lambda x, training=False: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        net.logits(images(2), training=True)
+    assert not last.has_saved
+    with pytest.raises(RuntimeError, match="backward needs a forward before it"):
+        net.backward(y)
+
+
+def test_part_of_a_network_may_go_back_alone():
+    """As for the gradient of what a layer in the middle gives."""
+    net = Sequential(Sequential(Linear(2, 3), ReLU(inplace=True)), Sequential(Linear(3, 2)))
+    x = np.ones((1, 2), np.float32)
+    net[1].forward(np.ones((1, 3), np.float32))  # alone, before
+    dy = np.ones_like(net.forward(x))
+    np.testing.assert_allclose(net[1].backward(dy), dy @ net[1][0].weight.data.T, rtol=1e-6)
+    assert net[0].backward(np.ones((1, 3), np.float32)).shape == x.shape
+
+
+def test_an_input_that_is_refused_leaves_nothing_to_go_back_through():
+    net = Sequential(Linear(2, 2))
+    y = net.forward(np.ones((1, 2), np.float32))
+    with pytest.raises(ValueError, match=r"Linear\(2, 2\): expected"):
+        net.forward(np.ones((1, 3), np.float32))
+    with pytest.raises(RuntimeError, match="backward needs a forward before it"):
+        net.backward(y)
+
+
 def test_half_of_a_backward_leaves_no_gradients_to_step_with():
     class Breaking(layers.Layer):
         def forward(self, x, training=False):

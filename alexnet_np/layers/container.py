@@ -59,7 +59,6 @@ class Container(Layer):
         ``input_grad`` says, as in backward, whether the gradient of x will be asked for (None: as the class has it).
         Without it, layers before the first that learns save nothing.
         """
-        self.check_input(x)  # the whole way, before any layer computes
         return self._chain(self._chain_layers(), x, training, keep, input_grad, without_softmax=False)
 
     def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool | None = None) -> Any:
@@ -76,6 +75,7 @@ class Container(Layer):
                     f"{self.label}: logits: expected to be defined beside a forward of its own where the last layer is "
                     "a softmax: define logits(x, training, keep, input_grad), or leave out the softmax"
                 )
+            self.forget()  # a forward of its own that is interrupted leaves nothing of the one before
             return call_forward(self, x, training, keep, input_grad)
         layers = self._chain_layers()
         last = layers[-1]
@@ -84,7 +84,6 @@ class Container(Layer):
                 f"{self.label}: logits: expected layers.Softmax at the end, or none, got {type(last).__name__}, which "
                 "may compute something else: define logits(x, training, keep, input_grad)"
             )
-        self.check_input(x)
         return self._chain(layers, x, training, keep, input_grad, without_softmax=_is_softmax(last))
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool | None = None) -> Any:
@@ -139,8 +138,9 @@ class Container(Layer):
         if input_grad is None:
             input_grad = self.input_grad
         self._forward = None
-        for layer in reversed(layers):
-            layer.forget()
+        for child in reversed(self.children.values()):  # a backward begins at the last
+            child.forget()
+        self.check_input(x)  # the whole way, before any layer computes
         steps = fused(layers[:-1] if without_softmax else layers)
         end = _end_of_backward(steps, input_grad)
         for i, step in enumerate(steps):
