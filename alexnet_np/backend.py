@@ -63,7 +63,7 @@ class Backend:
         """The array on this device, C-contiguous; copied only where device, dtype or order differ."""
         if self.device == "gpu":  # CuPy's ascontiguousarray takes no arrays of NumPy
             return self.xp.asarray(array, dtype, order="C")
-        return np.ascontiguousarray(to_numpy(array), dtype=dtype)
+        return np.asarray(to_numpy(array), dtype, order="C")  # ascontiguousarray gives a scalar an axis
 
     def generator(self, rng: Any) -> Any:
         """``rng`` itself where it draws this device's arrays, else a new generator seeded from it."""

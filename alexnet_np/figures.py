@@ -14,9 +14,8 @@ import numpy as np
 from .backend import to_numpy
 from .data import Loader
 from .files import written_whole
-from .layers import Conv2d
+from .layers import Container, Conv2d
 from .metrics import Evaluation, probabilities
-from .models import Network
 from .training import Epoch
 
 INK, GREY, BLUE, ORANGE, GREEN, RED = "#222222", "#8a8a8a", "#2f6db3", "#e07b27", "#2e8b57", "#c0392b"
@@ -74,7 +73,7 @@ def confusion_figure(path: str | os.PathLike[str], title: str, classes: Sequence
         _mistake_bars(below, classes, result.confusion)
 
 
-def sample(net: Network, test: Loader) -> tuple[np.ndarray, list[str], list[str]]:
+def sample(net: Container, test: Loader) -> tuple[np.ndarray, list[str], list[str]]:
     """Test pictures for ``training_figure``, their classes, and the network's; the last are mistakes, if there are."""
     chosen = np.random.default_rng(0).permutation(len(test.dataset))[:SEARCHED]
     dataset = test.dataset.subset(chosen)
@@ -90,13 +89,15 @@ def sample(net: Network, test: Loader) -> tuple[np.ndarray, list[str], list[str]
     return images, [classes[label] for label in dataset.labels[indices]], [classes[label] for label in predicted]
 
 
-def first_kernels(net: Network, images: np.ndarray) -> np.ndarray:
+def first_kernels(net: Container, images: np.ndarray) -> np.ndarray:
     """The first convolution's kernels, (O, KH, KW, 3), a copy.
 
     For grey ``images`` (N, H, W, 3) the three colours are added, (O, KH, KW, 1): that is all that such
     pictures see of a kernel.
     """
-    first = next(layer for _, layer in net.walk() if isinstance(layer, Conv2d))
+    first = next((layer for _, layer in net.walk() if isinstance(layer, Conv2d)), None)
+    if first is None:
+        raise ValueError(f"first_kernels: expected a network with a Conv2d, got {net.label} without one")
     kernels = to_numpy(first.weight.data).transpose(3, 0, 1, 2)  # (O, KH, KW, 3)
     grey = bool((images == images[..., :1]).all())
     return kernels.sum(axis=3, keepdims=True) if grey else kernels.copy()

@@ -10,16 +10,16 @@ On a GPU forward is recorded for each batch size and then replayed: recording.py
 from typing import Any
 
 from . import recording
-from .models import Network
+from .layers import Container
 
 
 class Inference:
-    """Calls of it are the logits of ``net``: images (N, H, W, 3) -> (N, num_classes), an array on the network's device.
+    """Calls of it are the logits of ``net``, any container: images (N, H, W, 3) -> (N, num_classes), on its device.
 
     ``graph=False`` never records. Other devices than "gpu" never do.
     """
 
-    def __init__(self, net: Network, graph: bool = True) -> None:
+    def __init__(self, net: Container, graph: bool = True) -> None:
         self.net = net
         self.graph = graph
         self._recorder = recording.Recorder()

@@ -9,7 +9,7 @@ import numpy as np
 from . import losses
 from .backend import to_numpy
 from .inference import Inference
-from .models import Network
+from .layers import Container
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Evaluation:
         return np.where(images > 0, self.confusion.diagonal() / np.maximum(images, 1), np.nan)
 
 
-def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
+def evaluate(net: Container, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     """The network's answers to batches of normalised images and labels, as ``Loader.batches`` gives them.
 
     Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
@@ -41,11 +41,13 @@ def evaluate(net: Network, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     answer = Inference(net)
     images = top1 = top5 = 0
     loss_sum = 0.0
-    confusion = np.zeros((net.num_classes, net.num_classes), np.int64)
+    confusion = np.zeros((0, 0), np.int64)
     for x, labels in batches:
         if x.dtype == np.uint8:
             raise TypeError("evaluate: batches: expected normalised images, got bytes: put a Transfer between")
         logits = answer(x) if x.ndim == 4 else _of_views(answer, x)
+        if not images:
+            confusion = np.zeros(2 * logits.shape[1:], np.int64)
         loss, _ = losses.softmax_cross_entropy(logits, labels)
         loss_sum += float(loss) * len(labels)
         top1 += int(losses.top_k_correct(logits, labels, 1).sum())
@@ -66,7 +68,7 @@ def _of_views(answer: Inference, x: Any) -> Any:
     return backend.xp.log(mean.clip(np.finfo(mean.dtype).tiny))
 
 
-def probabilities(net: Network, images: Any) -> np.ndarray:
+def probabilities(net: Container, images: Any) -> np.ndarray:
     """What the network says of images (N, H, W, 3): (N, num_classes), in main memory."""
     logits = net.logits(net.backend.asarray(images, net.dtype), keep=False)
     return to_numpy(net.backend.kernels.softmax_forward(logits)[0])

@@ -32,63 +32,20 @@ from .layers import (
     Softmax,
 )
 from .layers.arguments import integer, probability
-from .layers.base import Layer, Shape
+from .layers.base import Shape
 
 
 class Network(Container):
     """A whole network: images (N, H, W, 3) in, (N, num_classes) out."""
 
     takes = "images (N, H, W, 3)"
-
-    def __init__(self, **children: Layer) -> None:
-        super().__init__(**children)
-        for _, layer in self.walk():
-            if isinstance(layer, Linear):
-                self.num_classes = layer.out_features  # the last one's
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of parameters and activations."""
-        return self.parameters()[0].data.dtype
-
-    @property
-    def device(self) -> str:
-        """Where it computes: "reference", "cpu" or "gpu"."""
-        return self.backend.device
-
-    def forward(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
-        """Images (N, H, W, 3) -> (N, num_classes). Without ``keep`` nothing is held for backward: for inference.
-
-        Layers that are frozen, below all that learn, hold nothing either, unless ``input_grad`` says that backward
-        will be asked for the gradient of the images.
-        """
-        return super().forward(x, training, keep, input_grad)
-
-    def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
-        """What the loss takes: forward's result, or what its softmax takes where it ends in one."""
-        return self.forward(x, training, keep, input_grad)
-
-    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = False) -> Any:
-        """Write ``grad`` of every parameter that learns, given the gradient of forward's result (or of logits').
-
-        ``accumulate`` adds to the gradients that are there. ``input_grad`` returns the gradient of the
-        images; without it backward ends at the first layer that learns, which saves that work, and None is returned.
-        """
-        return super().backward(dy, accumulate, input_grad)
+    input_grad = False  # nobody trains the images: backward ends at the first layer that learns
 
     def output_shape(self, shape: Shape) -> Shape:
         try:
             return super().output_shape(shape)
         except ValueError as error:
             raise ValueError(f"{type(self).__name__}: expected {self.takes}, got {tuple(shape)}") from error
-
-    def state_dict(self) -> dict[str, Any]:
-        """name -> array, in this project's layouts. Not copies."""
-        return {parameter.name: parameter.data for parameter in self.parameters()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over values by name. KeyError or ValueError, and nothing changed, where names or shapes differ."""
-        weights.load_state(self, state)
 
     def torch_state_dict(self) -> dict[str, np.ndarray]:
         """name -> NumPy array, with torchvision's names and layouts."""
@@ -168,6 +125,7 @@ class AlexNetKeras(Network):
     """The Keras Sequential at 227x227x3. forward returns probabilities; logits, what its softmax takes."""
 
     takes = "images (N, 227, 227, 3)"
+    keras_input_shape = (227, 227, 3)  # what a .keras file says of the input (weights/keras_files.py)
 
     def __init__(self, num_classes: int, dropout: float, seed: int, init: str) -> None:
         new = _Builder(seed, init)
@@ -196,20 +154,6 @@ class AlexNetKeras(Network):
             dense_2=new.linear(4096, num_classes),
             softmax=Softmax(),
         )
-
-    def logits(self, x: Any, training: bool = False, keep: bool = True, input_grad: bool = False) -> Any:
-        """(N, num_classes) before the softmax. backward then takes the gradient of these."""
-        self.check_input(x)
-        *body, softmax = self._layers()
-        softmax.forget()
-        return self._chain(body, x, training, keep, input_grad)
-
-    def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = False) -> Any:
-        """Write every ``grad``, given the gradient of the probabilities after forward, of the logits after logits."""
-        *body, softmax = self._layers()
-        if softmax.has_saved:
-            dy = softmax.backward(dy)
-        return self._chain_back(body, dy, accumulate, input_grad)
 
 
 class AlexNet2012(Network):

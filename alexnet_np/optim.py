@@ -8,7 +8,7 @@ from math import cos, pi
 from typing import Any
 
 from .layers.arguments import integer, number
-from .layers.base import Parameter
+from .layers.parameter import Parameter
 
 
 @dataclass
@@ -29,7 +29,8 @@ class SGD:
     They differ only when lr changes. ``parameters`` is a list of parameters, or of ``Group``; frozen ones
     among them (``requires_grad``) stay as they are.
 
-    ``velocities`` holds v by the name of the parameter, from its first step on.
+    ``velocities`` holds v by the name of the parameter, from its first step on. Names are those that the parameters
+    had when the optimiser was made.
     """
 
     def __init__(
@@ -44,16 +45,16 @@ class SGD:
         if not given:
             raise ValueError("SGD: parameters: expected at least one, got none")
         self.groups = given if isinstance(given[0], Group) else [Group(given, lr, momentum, weight_decay)]
-        names: set[str] = set()
+        self._names: dict[int, str] = {}  # by the parameter's id: another call of parameters() may show another path
         for group in self.groups:
             for name in ("lr", "momentum", "weight_decay"):
                 number("SGD", name, getattr(group, name))
             for parameter in group.parameters:
                 if not isinstance(parameter, Parameter):
                     raise TypeError(f"SGD: parameters: expected a Parameter, got {type(parameter).__name__}")
-                if parameter.name in names:
+                if id(parameter) in self._names or parameter.name in self._names.values():
                     raise ValueError(f"SGD: parameters: expected each name once, got {parameter.name!r} twice")
-                names.add(parameter.name)
+                self._names[id(parameter)] = parameter.name
         if rule not in ("torch", "2012"):
             raise ValueError(f"SGD: rule: expected 'torch' or '2012', got {rule!r}")
         self.rule = rule
@@ -64,7 +65,10 @@ class SGD:
         learning = [[p for p in group.parameters if p.requires_grad] for group in self.groups]
         for p in chain.from_iterable(learning):
             if p.grad is None:
-                raise RuntimeError(f"SGD: {p.name} has no gradient: step needs a backward before it")
+                raise RuntimeError(f"SGD: {self._name(p)} has no gradient: step needs a backward before it")
+            if p.grad.shape != p.data.shape or p.grad.dtype != p.data.dtype:  # resized where it lies
+                expected, got = (f"{array.dtype} of shape {tuple(array.shape)}" for array in (p.data, p.grad))
+                raise ValueError(f"SGD: {self._name(p)}: grad: expected {expected} as data, got {got}")
         for group, parameters in zip(self.groups, learning, strict=True):
             for backend, some in groupby(parameters, lambda p: p.backend):
                 kernels, ps = backend.kernels, list(some)
@@ -75,10 +79,21 @@ class SGD:
 
     def _velocity(self, p: Parameter) -> Any:
         """0 before its first step. The network may have moved to another device or dtype since the last one."""
-        v = self.velocities.get(p.name)
+        name = self._name(p)
+        v = self.velocities.get(name)
+        if v is not None and v.shape != p.data.shape:
+            raise ValueError(f"SGD: velocities: {name}: expected shape {p.data.shape}, got {v.shape}")
         v = p.backend.xp.zeros_like(p.data) if v is None else p.backend.asarray(v, p.data.dtype)
-        self.velocities[p.name] = v
+        self.velocities[name] = v
         return v
+
+    def _name(self, p: Parameter) -> str:
+        """What it was called when the optimiser was made, or when it came to a group."""
+        if id(p) not in self._names:
+            if p.name in self._names.values():
+                raise ValueError(f"SGD: parameters: expected each name once, got {p.name!r} twice")
+            self._names[id(p)] = p.name
+        return self._names[id(p)]
 
     @property
     def lr(self) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import optim
 from .layers.arguments import integer, number, probability
-from .layers.base import Parameter
+from .layers.parameter import Parameter
 from .weights import torch_name
 
 OPTIMIZERS = ("sgd", "2012")
@@ -82,11 +82,17 @@ class Recipe:
             )
 
     def new_optimizer(self, parameters: Iterable[Parameter]) -> optim.SGD:
-        """Freeze those of the parameters that ``freeze`` names, and make the optimiser of all."""
+        """Freeze those of the parameters that ``freeze`` names, and make the optimiser of all.
+
+        ValueError where there are none of that name.
+        """
         parameters = list(parameters)
-        for p in parameters:
-            if torch_name(p).partition(".")[0] == self.freeze:
-                p.requires_grad = False
+        frozen = [p for p in parameters if torch_name(p.name).partition(".")[0] == self.freeze]
+        if self.freeze and not frozen:
+            names = ", ".join(dict.fromkeys(p.name.partition(".")[0] for p in parameters))
+            raise ValueError(f"Recipe: freeze: expected layers of the name {self.freeze!r}, got a network of {names}")
+        for p in frozen:
+            p.requires_grad = False
         if self.optimizer == "2012":
             return optim.recipe_2012(parameters, self.lr, self.momentum, self.weight_decay)
         make = optim.SGD if self.bias_decay else optim.without_bias_decay

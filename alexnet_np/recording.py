@@ -21,8 +21,8 @@ from functools import cache, partial
 from typing import Any
 
 from . import backend as backends
-from .layers import Dropout
-from .models import Network
+from .generators import kinds
+from .layers import Container
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,32 @@ class Fixed:
         )
 
 
-def fixed(net: Network, objects: Iterable[Any] = (), numbers: Iterable[Any] = ()) -> Fixed:
-    """What is fixed wherever a network is recorded, and more."""
-    dropouts = [layer for _, layer in net.walk() if isinstance(layer, Dropout)]
-    return Fixed(
-        (net.backend, *(p.data for p in net.parameters()), *(layer.rng for layer in dropouts), *objects),
-        (*(layer.p for layer in dropouts), *numbers),
-    )
+def fixed(net: Container, objects: Iterable[Any] = (), numbers: Iterable[Any] = ()) -> Fixed:
+    """What is fixed wherever a network is recorded, and more: layers, weights, generators, and the layers' settings.
+
+    Settings are attributes that are numbers, texts, or tuples of them: strides, probabilities, ...
+    """
+    held, settings = [net.backend, *objects], [*numbers]
+    for layer in net._parts():
+        held.append(layer)
+        held += [p.data for p in layer._own_parameters()]
+        generators = kinds(layer.backend)
+        for name, value in vars(layer).items():
+            if name in PASSING:
+                continue
+            if type(value) in PLAIN or (type(value) is tuple and _is_plain(value)):
+                settings.append(value)
+            elif isinstance(value, generators):
+                held.append(value)
+    return Fixed(tuple(held), tuple(settings))
+
+
+PASSING = frozenset({"_saved", "_forward"})  # of one forward
+PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+def _is_plain(values: tuple[Any, ...]) -> bool:
+    return all(type(value) in PLAIN or (type(value) is tuple and _is_plain(value)) for value in values)
 
 
 class Recorder:

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from . import losses, recording
-from .layers import Dropout, Softmax
-from .models import Network
+from . import generators, losses, recording
+from .layers import Container, Conv2d, Linear, Softmax
+from .layers.base import Layer
+from .layers.calls import call_backward, call_forward
 from .optim import SGD
 
 
@@ -35,7 +36,10 @@ class NotFiniteError(ArithmeticError):
 
 
 class Step:
-    """Calls of it are training steps of ``net`` by the rule and the rates of ``sgd``, which has all that learn.
+    """Calls of it are training steps of ``net``, any container, by the rule and the rates of ``sgd``.
+
+    ``sgd`` has to have every parameter that learns, and no others; ValueError otherwise, also where layers were
+    replaced since.
 
     ``graph=False`` never records: for a debugger, and for comparison. Other devices than "gpu" never do.
     The pictures go through the network in ``parts``, one after another, whose gradients add up to those of the
@@ -43,10 +47,17 @@ class Step:
     """
 
     def __init__(
-        self, net: Network, sgd: SGD, graph: bool = True, *, label_smoothing: float = 0.0, parts: int = 1
+        self, net: Container, sgd: SGD, graph: bool = True, *, label_smoothing: float = 0.0, parts: int = 1
     ) -> None:
+        if not isinstance(net, Container):
+            raise TypeError(
+                f"Step: net: expected a network or another Container, got {type(net).__name__} (layers.Sequential "
+                "makes one of layers)"
+            )
+        net.named_parameters()  # says in a sentence what is wrong with the tree
         self.net = net
         self.sgd = sgd
+        self._check_parameters()
         self.graph = graph
         self.label_smoothing = label_smoothing
         self.parts = parts
@@ -61,10 +72,11 @@ class Step:
         are arrays without axes on the device, which float() and int() wait for and read. NotFiniteError: see above.
         """
         net = self.net
+        self._check_parameters()
         if not (net.device == "gpu" and isinstance(labels, net.backend.xp.ndarray)):
             # Those on a GPU are taken as they are: to look at them would mean to wait for it.
             labels = np.asarray(labels)
-            losses.check_labels("Step", labels, *net.output_shape(images.shape))
+            losses.check_labels("Step", labels, *self._logits_shape(images.shape))
         images, labels = net.backend.asarray(images, net.dtype), net.backend.asarray(labels)
         if net.device != "gpu":
             return self._on_cpu(images, labels)
@@ -73,7 +85,7 @@ class Step:
             loss, correct, *_ = self._on_gpu(images, labels)
             return loss, correct
         loss, correct, *gradients = self._recorder.run(self._on_gpu, self._fixed, images, labels)
-        for p, gradient in zip(net.parameters(), gradients, strict=True):
+        for p, gradient in zip(net._every_parameter(), gradients, strict=True):
             p.grad = gradient
         return loss.copy(), correct.copy()  # the next replay writes over its own
 
@@ -85,18 +97,27 @@ class Step:
         if isnan(float(loss)):
             backend = self.net.backend
             images, labels = backend.asarray(images, self.net.dtype), backend.asarray(labels)
-            raise self._not_finite(images, labels)
+            masks = generators.states(self.net)
+            try:
+                raise self._not_finite(images, labels)
+            finally:
+                generators.set_states(self.net, masks)
 
     # ---- the step
 
     # Overflow is what the check is for: no need of NumPy's warnings on top of it.
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _on_cpu(self, images: Any, labels: Any) -> tuple[float, int]:
-        masks = dropout_states(self.net)
-        loss, correct, health = self._gradients(images, labels)
-        if not isfinite(health):
-            set_dropout_states(self.net, masks)
-            raise self._not_finite(images, labels)
+        masks = generators.states(self.net)
+        try:
+            loss, correct, health = self._gradients(images, labels)
+            if not isfinite(health):
+                generators.set_states(self.net, masks)  # the step is repeated to find where it was
+                raise self._not_finite(images, labels)
+        except BaseException:  # whoever goes on finds the network as it was, and no gradients of half a batch
+            generators.set_states(self.net, masks)
+            self._drop_gradients()
+            raise
         self.sgd.step()
         return float(loss), int(correct)
 
@@ -111,7 +132,7 @@ class Step:
         nan = xp.full((), np.nan, self._rates[0].dtype)
         with _rates_of(self.sgd, [xp.where(finite, rate, nan) for rate in self._rates]):
             self.sgd.step()
-        return xp.where(finite, loss, nan), correct, *(p.grad for p in self.net.parameters())
+        return xp.where(finite, loss, nan), correct, *(p.grad for p in self.net._every_parameter())
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Forward, loss and backward. The loss, the right answers, and a number that is finite if all of it is."""
@@ -123,13 +144,43 @@ class Step:
             logits = net.logits(images[part], training=True)
             share = len(labels[part]) / N  # of the batch's mean
             part_loss, saved = kernels.softmax_cross_entropy_forward(logits, labels[part], self.label_smoothing)
-            net.backward(kernels.softmax_cross_entropy_backward(share, saved), accumulate=part.start > 0)
+            dlogits = kernels.softmax_cross_entropy_backward(share, saved)
+            call_backward(net, dlogits, accumulate=part.start > 0, input_grad=False)
             loss += share * part_loss
             correct += losses.among_largest(net.backend.xp, logits, labels[part], 1).sum()
-        # A layer's last gradient, its bias's, tells of the others: it is the sum of all dy.
-        learning = ([p for p in layer.parameters() if p.requires_grad] for _, layer in net.walk())
-        health = loss + sum(parameters[-1].grad.sum() for parameters in learning if parameters)
+        health = loss + sum(gradient.sum() for _, layer in net.walk() for gradient in _telling(layer))
         return loss, correct, health
+
+    def _check_parameters(self) -> None:
+        """The optimiser has every parameter that learns, and no other that does."""
+        learning = {id(p) for p in self.net._every_parameter() if p.requires_grad}
+        if learning == {id(p) for group in self.sgd.groups for p in group.parameters if p.requires_grad}:
+            return
+        own = {id(p): name for name, p in self.net.named_parameters() if p.requires_grad}
+        known = {id(p): p.name for group in self.sgd.groups for p in group.parameters if p.requires_grad}
+        advice = "make the optimiser from net.parameters() after the layers are in their place"
+        if missing := [name for parameter, name in own.items() if parameter not in known]:
+            raise ValueError(
+                f"Step: sgd: expected every parameter that learns, but {', '.join(missing)} is not among its own: "
+                f"{advice}, or freeze the others by requires_grad_(False)"
+            )
+        if others := [name for parameter, name in known.items() if parameter not in own]:
+            raise ValueError(
+                f"Step: sgd: expected parameters of the network, got {', '.join(others)} of a layer that is not in it: "
+                f"{advice}"
+            )
+
+    def _logits_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        found = self.net.output_shape(shape)
+        if len(found) != 2:
+            expected = f"{self.net.label}.output_shape({shape}): expected (N, num_classes)"
+            raise ValueError(f"Step: net: {expected}, got {found}: a forward of one's own needs an output_shape")
+        return found[0], found[1]
+
+    def _drop_gradients(self) -> None:
+        self.net.forget()
+        for p in self.net._every_parameter():
+            p.grad = None
 
     def _parts(self, N: int) -> list[slice]:
         """Of a batch of N: alike in size, and none of them empty."""
@@ -154,15 +205,15 @@ class Step:
             net,
             sgd.velocities.values(),
             (
-                *(p.requires_grad for p in net.parameters()),
+                *(p.requires_grad for p in net._every_parameter()),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )
 
 
-def _take_back(net: Network, recorder: recording.Recorder) -> None:
+def _take_back(net: Container, recorder: recording.Recorder) -> None:
     """Leave the network no gradients that lie in the memory of recordings: they would keep all of it."""
-    for p in net.parameters():
+    for p in net._every_parameter():
         if recorder.gives(p.grad):
             p.grad = None
 
@@ -183,47 +234,47 @@ def _rates_of(sgd: SGD, rates: list[Any]) -> Iterator[None]:
 # ---- NaN and infinity
 
 
+def _telling(layer: Layer) -> list[Any]:
+    """The gradients of a layer that are looked at: a bias's tells of the weight's, as it is the sum of all dy."""
+    gradients = [p.grad for p in layer._own_parameters() if p.requires_grad]
+    return gradients[-1:] if type(layer) in (Conv2d, Linear) else gradients
+
+
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def first_not_finite(net: Network, images: Any, labels: Any) -> str | None:
-    """Repeat a step layer by layer, and say where NaN or infinity first appears; None if nowhere."""
+def first_not_finite(net: Container, images: Any, labels: Any) -> str | None:
+    """Repeat a step layer by layer, and say where NaN or infinity first appears; None if nowhere.
+
+    A layer with a forward of its own is looked at as a whole.
+    """
 
     def finite(array: Any) -> bool:
         return bool(net.backend.xp.isfinite(array).all())
 
     if not finite(images):
         return "NaN or infinity in the images"
-    for p in net.parameters():
+    for name, p in net.named_parameters():
         if not finite(p.data):
-            return f"NaN or infinity in {p.name}"
-    layers = [(name, layer) for name, layer in net.walk() if not isinstance(layer, Softmax)]  # the loss has it inside
-    x = images
-    for name, layer in layers:
-        x = layer.forward(x, training=True)
-        if not finite(x):
-            return f"NaN or infinity first appears in the forward pass of {name}, {layer.label}"
-    _, dy = losses.softmax_cross_entropy(x, labels)
-    for name, layer in reversed(layers):
-        dy = layer.backward(dy)
-        if not all(map(finite, [dy, *(p.grad for p in layer.parameters() if p.requires_grad)])):
-            return f"NaN or infinity first appears in the backward pass of {name}, {layer.label}"
-    return None
+            return f"NaN or infinity in {name}"
+    steps = list(net.steps())
+    if type(steps[-1][1]) is Softmax:  # the loss has it inside
+        steps.pop()
+    net.forget()
+    try:
+        x = images
+        for name, layer in steps:
+            whole = layer is net
+            x = net.logits(x, training=True) if whole else call_forward(layer, x, training=True)
+            if not finite(x):
+                return f"NaN or infinity first appears in the forward pass of {_called(name, layer)}"
+        _, dy = losses.softmax_cross_entropy(x, labels)
+        for name, layer in reversed(steps):
+            dy = call_backward(layer, dy, accumulate=False, input_grad=True)
+            if not all(map(finite, [dy, *(p.grad for _, p in layer.named_parameters() if p.requires_grad)])):
+                return f"NaN or infinity first appears in the backward pass of {_called(name, layer)}"
+        return None
+    finally:
+        net.forget()
 
 
-# ---- the generators of the dropout masks
-
-
-def dropout_states(net: Network) -> list[Any]:
-    """The states of the generators that dropout draws its masks from, as JSON can hold them."""
-    return [stateful.state for stateful in _dropout_generators(net)]
-
-
-def set_dropout_states(net: Network, states: list[Any]) -> None:
-    """Set the generators to states that ``dropout_states`` gave for such a network on such a device."""
-    for stateful, state in zip(_dropout_generators(net), states, strict=True):
-        stateful.state = state
-
-
-def _dropout_generators(net: Network) -> list[Any]:
-    """What has the ``state`` of each generator, once: of NumPy's its bit generator, the gpu book's itself."""
-    generators = {id(layer.rng): layer.rng for _, layer in net.walk() if isinstance(layer, Dropout)}
-    return [getattr(rng, "bit_generator", rng) for rng in generators.values()]
+def _called(name: str, layer: Layer) -> str:
+    return f"{name}, {layer.label}" if name else layer.label

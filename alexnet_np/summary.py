@@ -17,9 +17,10 @@ from math import prod
 from textwrap import wrap
 from typing import Any
 
-from .layers import Conv2d, Flatten, Linear, ReLU, Softmax
+from .layers import Container, Conv2d, Flatten, Linear, ReLU, Softmax
 from .layers.arguments import integer
 from .layers.base import Layer, Shape
+from .layers.classes import describes_forward
 
 MIB = 2**20
 
@@ -36,28 +37,31 @@ KERAS_NAMES = {
 class Row:
     """What one layer makes, and what that costs.
 
-    ``macs`` are the multiply-adds of a forward (biases, comparisons and norms not counted: Layer.macs);
-    ``activation_bytes`` the memory of the output in the network's dtype, 0 for a view of the input.
+    ``macs`` are the multiply-adds of a forward (biases, comparisons and norms not counted: Layer.macs), None where a
+    layer with a forward of its own does not say; of a container with a forward of its own those of its children.
+    ``activation_bytes`` is the memory of the output in the network's dtype, 0 for a view of the input.
     """
 
     name: str
     layer: str
     output_shape: Shape
     parameters: int
-    macs: int
+    macs: int | None
     activation_bytes: int
 
 
 def rows(net: Layer, shape: Sequence[int]) -> list[Row]:
-    """A row for every layer in the order of forward, for inputs of ``shape``: (N, H, W, C) or (N, features).
+    """A row for every step of forward (Layer.steps), for inputs of ``shape``: (N, H, W, C) or (N, features).
+
+    A layer with a forward of its own is one row, with the parameters of the layers inside it.
 
     Raises TypeError where ``net`` is no layer, ValueError where the shape does not fit it.
     """
     listed = []
     for name, layer, taken in _walk(net, _sizes("summary", "shape", shape, "(N, H, W, C)")):
         made = layer.output_shape(taken)
-        memory = 0 if isinstance(layer, Flatten) else prod(made) * _itemsize(net)
-        listed.append(Row(name, type(layer).__name__, made, _count(layer), layer.macs(taken), memory))
+        memory = 0 if type(layer) is Flatten else prod(made) * _itemsize(net)
+        listed.append(Row(name, type(layer).__name__, made, _count(layer), _macs(layer, taken), memory))
     return listed
 
 
@@ -69,12 +73,20 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
     header = ("layer", "kind", "output shape", "parameters", "multiply-adds", "activations, MiB")
     listed = rows(net, shape)
     cells = [
-        (row.name, row.layer, str(row.output_shape), f"{row.parameters:,}", f"{row.macs:,}", _mib(row.activation_bytes))
+        (
+            row.name,
+            row.layer,
+            str(row.output_shape),
+            f"{row.parameters:,}",
+            "?" if row.macs is None else f"{row.macs:,}",
+            _mib(row.activation_bytes),
+        )
         for row in listed
     ]
     activations = sum(row.activation_bytes for row in listed)
     parameters = sum(row.parameters for row in listed)
-    total = ("total", "", "", f"{parameters:,}", f"{sum(row.macs for row in listed):,}", _mib(activations))
+    macs = f"{sum(row.macs or 0 for row in listed):,}" + (" + ?" if any(row.macs is None for row in listed) else "")
+    total = ("total", "", "", f"{parameters:,}", macs, _mib(activations))
 
     widths = [max(map(len, column)) for column in zip(header, *cells, total, strict=True)]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -99,11 +111,14 @@ def costs(net: Layer, shape: Sequence[int]) -> str:
 
 
 def algorithms(net: Layer, shape: Sequence[int]) -> str:
-    """A line for every convolution: what it takes, and the algorithm that its device uses for inputs of ``shape``."""
+    """A line for every convolution: what it takes, and the algorithm that its device uses for inputs of ``shape``.
+
+    Convolutions inside a layer with a forward of its own are not listed: what they take is not known.
+    """
     cells = [
         (name, str(taken), str(layer.kernel_size), str(layer.stride), layer.backend.device, layer.algorithm(taken))
         for name, layer, taken in _walk(net, _sizes("summary", "shape", shape, "(N, H, W, C)"))
-        if isinstance(layer, Conv2d)
+        if isinstance(layer, Conv2d) and type(layer) is Conv2d
     ]
     table = [("layer", "input", "kernel", "stride", "device", "algorithm"), *cells]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -174,7 +189,7 @@ def keras(net: Layer, input_shape: Sequence[int] = (227, 227, 3), style: str = "
     seen: Counter[str] = Counter()
     previous: Layer | None = None
     for _, layer, taken in _walk(net, (1, *sizes)):
-        if not (isinstance(layer, ReLU | Softmax) and isinstance(previous, Conv2d | Linear)):
+        if not (type(layer) in (ReLU, Softmax) and type(previous) in (Conv2d, Linear)):
             kind = KERAS_NAMES.get(type(layer).__name__, type(layer).__name__)
             name = _snake_case(kind)
             number = f"_{seen[name]}" if seen[name] else ""
@@ -255,12 +270,12 @@ def _keras3_memory(size: float) -> str:
 
 
 def _walk(net: Layer, shape: Shape) -> list[tuple[str, Layer, Shape]]:
-    """Every layer with its path and the shape that it takes."""
+    """Every step of forward with its path and the shape that it takes."""
     if not isinstance(net, Layer):
         raise TypeError(f"summary: net: expected a network or layer of alexnet_np, got {type(net).__name__}")
     net.output_shape(shape)  # a misfit is told in the whole network's terms, before any layer's
     walked = []
-    for name, layer in net.walk():
+    for name, layer in net.steps():
         walked.append((name, layer, shape))
         shape = layer.output_shape(shape)
     return walked
@@ -273,18 +288,28 @@ def _sizes(where: str, name: str, value: Any, expected: str) -> Shape:
 
 
 def _count(layer: Layer) -> int:
-    return sum(parameter.data.size for parameter in layer.parameters())
+    return sum(parameter.data.size for _, parameter in layer.named_parameters())
+
+
+def _macs(layer: Layer, shape: Shape) -> int | None:
+    """The layer's multiply-adds; None where they are not known."""
+    if not (describes_forward(layer, "macs") or isinstance(layer, Container) or type(layer).macs is Layer.macs):
+        return None
+    try:
+        return layer.macs(shape)
+    except NotImplementedError:
+        return None
 
 
 def _learning(net: Layer) -> int:
     """How many numbers learn: all but those of frozen parameters."""
-    return sum(parameter.data.size for parameter in net.parameters() if parameter.requires_grad)
+    return sum(parameter.data.size for _, parameter in net.named_parameters() if parameter.requires_grad)
 
 
 def _itemsize(net: Layer) -> int:
     """Bytes of a number: float32's where there is no parameter to ask."""
-    parameters = net.parameters()
-    return parameters[0].data.itemsize if parameters else 4
+    parameters = net.named_parameters()
+    return parameters[0][1].data.itemsize if parameters else 4
 
 
 def _mib(size: int) -> str:

@@ -18,17 +18,17 @@ from math import isnan, log
 from time import perf_counter
 from typing import Any
 
-from . import optim
+from . import generators, optim
 from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
 from .data import WORKERS, DataError, Dataset, Loader, Preparation
 from .data.digests import digests
 from .data.transfer import Transfer
+from .layers import Container
 from .metrics import Evaluation, evaluate
-from .models import Network
 from .recipe import Recipe
-from .step import NotFiniteError, Step, dropout_states, set_dropout_states
+from .step import NotFiniteError, Step
 
 
 @dataclass
@@ -83,14 +83,16 @@ class Epoch:
 
 
 class Trainer:
-    """A network in training, and how far it has come: ``epoch`` epochs and ``batch`` batches of the next one.
+    """A network in training, any container, and how far it has come.
+
+    It has done ``epoch`` epochs and ``batch`` batches of the next one.
 
     ``between_steps`` is False where a step has failed on its way: weights and position may not fit together then.
     """
 
     def __init__(
         self,
-        net: Network,
+        net: Container,
         train: Dataset,
         test: Dataset,
         preparation: Preparation,
@@ -246,7 +248,7 @@ class Trainer:
             "schedule": self.schedule.state(),
             "progress": asdict(self.progress),
             "history": [asdict(row) for row in self.history],
-            "dropout": {"gpu": self.net.device == "gpu", "states": dropout_states(self.net)},
+            "dropout": {"gpu": self.net.device == "gpu", "states": generators.states(self.net)},
         }
         return Checkpoint(state, tensors)
 
@@ -261,6 +263,9 @@ class Trainer:
                 f"checkpoint: the data are not those that the run began with, which had other {' and '.join(others)} "
                 "(paths, classes and order of the pictures, settings and mean image have to be the same)"
             )
+        same_masks = state["dropout"]["gpu"] == (self.net.device == "gpu")  # each draws masks of its own
+        if same_masks:
+            generators.check_states(self.net, state["dropout"]["states"])
         self.net.load_state_dict(checkpoint.part("net"))
         self.sgd.velocities = {name: backend.asarray(v) for name, v in checkpoint.part("velocity").items()}
         self.epoch, self.batch = state["epoch"], state["batch"]
@@ -270,8 +275,8 @@ class Trainer:
         self.schedule.load_state(state["schedule"])
         self.progress, self._unread = Progress(**state["progress"]), None
         self.history = [Epoch(**row) for row in state["history"]]
-        if state["dropout"]["gpu"] == (self.net.device == "gpu"):  # each draws masks of its own
-            set_dropout_states(self.net, state["dropout"]["states"])
+        if same_masks:
+            generators.set_states(self.net, state["dropout"]["states"])
 
 
 def unlikely_first_loss(loss: float, num_classes: int) -> str | None:

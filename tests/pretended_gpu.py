@@ -132,6 +132,10 @@ class Generator:
     def state(self):
         return self.rng.bit_generator.state
 
+    @state.setter
+    def state(self, state):
+        self.rng.bit_generator.state = state
+
 
 POOLS = WeakSet()  # that are in use
 

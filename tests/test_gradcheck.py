@@ -576,3 +576,179 @@ def test_a_report_holds_what_is_wrong(monkeypatch):
     wrong = [row for row in result if row.verdict == "wrong"]
     assert {row.op for row in wrong} == {"ReLU", "Sequential"}
     assert all(row.mistake == "the sign is wrong" for row in wrong if row.op == "ReLU")
+
+
+# ---- arrays that nobody listed, and those that the user names
+
+
+class Bare:
+    """W and dW, no parameters(); seven times too much in dW."""
+
+    def __init__(self, factor=7.0):
+        rng = np.random.default_rng(1)
+        self.W, self.factor = rng.standard_normal((4, 3)), factor
+        self.dW = np.zeros((4, 3))
+        self.columns = np.zeros((5, 4))  # to work in: forward writes it
+        self.unused = np.ones(3)
+
+    def forward(self, x):
+        self.columns[...] = x.real
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy):
+        self.dW = self.factor * (self.x.T @ dy)
+        return dy @ self.W.T
+
+
+def test_arrays_that_nobody_listed_are_named(rng):
+    layer, x = Bare(), rng.standard_normal((5, 4))
+    layer.forward(x)  # activations of before are no parameters
+    W, before = layer.W, layer.W.copy()
+    with pytest.warns(gradcheck.UnlistedArrays, match=r'Bare: forward depends on W, which .*params=\{"W": None\}'):
+        check(layer, (x,))
+    assert layer.W is W
+    np.testing.assert_array_equal(W, before)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_parameters_can_be_named(rng, options):
+    x = rng.standard_normal((5, 4))
+    layer = Bare(factor=1.0)
+    dW = layer.dW
+    assert "W" in {row.tensor for row in check(layer, (x,), params={"W": "dW"}, **options)} or "together" in options
+    assert layer.dW is dW
+    with pytest.raises(GradientError, match=r"gradient of W is wrong(.|\n)*it is 7 times what it should be"):
+        check(Bare(), (x,), params={"W": "dW"}, **options)
+    assert check(Bare(), (x,), params={"W": None}).ok
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_lead_into_objects_and_dicts(rng):
+    class Deep(Bare):
+        def __init__(self):
+            super().__init__()
+            self.p, self.inner = {"W": self.W}, Bare()
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.p["W"] @ self.inner.W.T
+
+        def backward(self, dy):
+            self.inner.dW = dy.T @ self.x @ self.p["W"]
+            self.p["dW"] = self.x.T @ dy @ self.inner.W
+            return dy @ self.inner.W @ self.p["W"].T
+
+    layer, x = Deep(), rng.standard_normal((5, 4))
+    result = check(layer, (x,), params={"p.W": "p.dW", "inner.W": "inner.dW"})
+    assert [row.tensor for row in result] == ["x", "p.W", "inner.W"]
+    assert list(layer.p) == ["W"]  # as it was
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        (["W"], TypeError, r'params: expected a dict of names, \{"W": "dW"\}.*, got list'),
+        ({"W": 3}, TypeError, "params: expected a dict of names, .*, got 'W': 3"),
+        ({"V": "dV"}, ValueError, r"params: 'V': expected an array of Bare \(it has 'W', 'dW', .*\), got nothing"),
+        ({"factor": "dW"}, ValueError, "params: 'factor': expected an array of Bare .*, got a float"),
+        ({"W": "gradient"}, GradientError, "W: expected a gradient in gradient, got None"),
+        ({"W": "x"}, GradientError, r"W: expected a gradient of shape \(4, 3\), got \(5, 4\)"),
+    ],
+)
+def test_wrong_names_meet_a_sentence(rng, params, error, message):
+    with pytest.raises(error, match=message):
+        check(Bare(), (rng.standard_normal((5, 4)),), params=params)
+
+
+def test_a_parameter_that_parameters_forgets_is_named(rng):
+    class Half(Dense):
+        def parameters(self):
+            return [self.weight]
+
+    class HalfALayer(layers.Linear):
+        def parameters(self):
+            return [self.weight]
+
+    class Holder:
+        def __init__(self):
+            self.inner = layers.Linear(4, 3).to("cpu", "float64")
+            self.forward, self.backward = self.inner.forward, self.inner.backward
+
+    x = rng.standard_normal((5, 4))
+    with pytest.warns(gradcheck.UnlistedArrays, match=r"depends on bias\.data, which"):
+        check(Half(), (x,))
+    with pytest.warns(gradcheck.UnlistedArrays, match=r"depends on inner\.weight\.data, inner\.bias\.data, which"):
+        check(Holder(), (x,))
+    with pytest.raises(ValueError, match="write_grads: expected a gradient for each of weight, got 2"):
+        check(HalfALayer(4, 3, init=two_doubles).to("reference"), (x,))
+
+
+def two_doubles(rng, shape):
+    return rng.standard_normal(shape), rng.standard_normal(shape[-1])
+
+
+# ---- in a network
+
+
+def test_a_layer_in_a_network_is_compared_with_the_layer_alone(rng, monkeypatch):
+    """Here a container takes a subclass of Linear together with its ReLU, as if it were one."""
+    from alexnet_np.layers import container, fused
+
+    class Doubled(layers.Linear):
+        def forward(self, x, training=False):
+            return 2 * super().forward(x, training)
+
+        def backward(self, dy, accumulate=False, input_grad=True):
+            return super().backward(2 * dy, accumulate, input_grad)
+
+    layer, x = Doubled(4, 3).to("cpu", "float64"), rng.standard_normal((5, 4))
+    assert check(layer, (x,)).ok
+
+    def careless(chain):
+        steps = [*chain]
+        for i, one in enumerate(steps[:-1]):
+            if isinstance(one, Doubled):
+                steps[i : i + 2] = [fused.Fused(one, steps[i + 1])]
+        return steps
+
+    monkeypatch.setattr(container, "fused", careless)
+    with pytest.raises(GradientError, match=r"y in a network is not that of the layer alone .* Sequential on 'cpu'"):
+        check(layer, (x,))
+    assert not layer.has_saved
+
+
+def test_a_gradient_that_differs_in_a_network_is_named(rng):
+    class Forgets(layers.Linear):
+        """Leaves out its bias where the container says accumulate=False in so many words."""
+
+        def backward(self, dy, accumulate=None, input_grad=True):
+            dx = super().backward(dy, bool(accumulate), input_grad)
+            if accumulate is not None:
+                self.bias.grad[...] = 0
+            return dx
+
+    with pytest.raises(GradientError, match="the gradient of bias in a network is not that of the layer alone"):
+        check(Forgets(4, 3).to("reference", "float64"), (rng.standard_normal((5, 4)),))
+
+
+def test_everything_is_left_as_it_was_after_an_interruption(rng):
+    """Also in the middle of moving a parameter."""
+
+    class Interrupted(np.ndarray):
+        left = 3
+
+        def __imul__(self, other):
+            if Interrupted.left == 0:
+                raise KeyboardInterrupt
+            Interrupted.left -= 1
+            return super().__imul__(other)
+
+    layer = Dense()
+    layer.weight.data = layer.weight.data.view(Interrupted)
+    before = layer.weight.data.copy()
+    with pytest.raises(KeyboardInterrupt):
+        check(layer, (rng.standard_normal((5, 4)),))
+    np.testing.assert_array_equal(layer.weight.data, before)
+    assert layer.weight.grad is None

@@ -16,11 +16,11 @@ from pretended_gpu import (
     pretend_with_gpu_book,
 )
 
-from alexnet_np import layers, losses, optim
+from alexnet_np import generators, layers, losses, optim
 from alexnet_np.data import Arrays, Preparation
 from alexnet_np.inference import Inference
 from alexnet_np.metrics import evaluate
-from alexnet_np.step import NotFiniteError, Step, dropout_states, set_dropout_states
+from alexnet_np.step import NotFiniteError, Step
 from alexnet_np.training import Recipe, Trainer
 
 H, W = 67, 75
@@ -120,7 +120,7 @@ def test_on_a_cpu_nan_is_raised_before_the_update():
     step = new(dropout=0.5)
     [(images, labels)] = batches(1)
     step(images, labels)
-    before, masks = weights(step), dropout_states(step.net)
+    before, masks = weights(step), generators.states(step.net)
     velocities = {name: v.copy() for name, v in step.sgd.velocities.items()}
     images = images.copy()
     images[2, 3, 4, 1] = np.nan
@@ -128,7 +128,7 @@ def test_on_a_cpu_nan_is_raised_before_the_update():
         step(images, labels)
     assert_same(weights(step), before)
     assert_same(step.sgd.velocities, velocities)
-    assert dropout_states(step.net) == masks
+    assert generators.states(step.net) == masks
 
 
 # ---- on a GPU
@@ -238,6 +238,25 @@ def test_another_probability_of_dropout_is_recorded(gpu):
     assert len(set(losses_of(step, 3 * batches(1)))) == 1
 
 
+@pytest.mark.parametrize(("change", "launches"), [("setting", 4), ("layer", 4), ("forward", 5)])
+def test_settings_and_layers_are_followed_and_a_forward_in_between_is_not(gpu, change, launches):
+    """Of 6 steps the first prepares, and one more where something fixed has changed."""
+    step, expected = new("gpu"), new("reference")
+    given = batches(6)
+    assert losses_of(step, given[:3]) == losses_of(expected, given[:3])
+    for one in (step, expected):
+        pool = one.net.children["features"].children["2"]
+        if change == "setting":
+            pool.ties = "all"
+        elif change == "layer":
+            one.net.children["features"].children["2"] = layers.MaxPool2d(2).to(one.net.device)
+        else:
+            one.net.forward(one.net.backend.asarray(given[0][0]))
+    assert losses_of(step, given[3:]) == losses_of(expected, given[3:])
+    assert_same(weights(step), weights(expected))
+    assert Graph.launches == launches
+
+
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("where", ["images", "weights"])
 def test_a_step_that_is_not_finite_is_skipped(gpu, graph, where):
@@ -315,11 +334,11 @@ def test_a_step_that_is_gone_has_given_its_memory_back(monkeypatch, book):
     assert len(pools_of_recordings()) == 1
     net, mine = step.net, step.net.parameters()[3].grad
     own = net.parameters()[0]
-    own.grad = np.ones(3)  # of a backward that was not the step's
+    own.grad = own.backend.asarray(np.ones_like(own.data.get()))  # of a backward that was not the step's
     kept = mine.get()
     del step
     assert [p.grad for p in net.parameters() if p is not own] == [None] * (len(net.parameters()) - 1)
-    assert own.grad.sum() == 3
+    assert own.grad.sum() == own.data.size
     assert len(pools_of_recordings()) == 1
     np.testing.assert_array_equal(mine.get(), kept)
     del mine
@@ -512,9 +531,9 @@ def test_another_seed_of_the_masks_reaches_the_recording(gpu_book):
 
     def change(step, number):
         if number == 3:
-            states = [{"seed": 2**64 - 5 - i, "counter": 7} for i in range(len(dropout_states(step.net)))]
-            set_dropout_states(step.net, states)
-            assert dropout_states(step.net) == states
+            states = [{"seed": 2**64 - 5 - i, "counter": 7} for i in range(len(generators.states(step.net)))]
+            generators.set_states(step.net, states)
+            assert generators.states(step.net) == states
 
     given = 5 * batches(1)
     recorded, eager = new("gpu", lr=0.0, dropout=0.5), new("gpu", lr=0.0, dropout=0.5, graph=False)

@@ -8,11 +8,11 @@ import pytest
 from pictures import small_network
 from small_training import PREPARATION, RECIPE, assert_same, new_trainer, pictures, train, weights_of, without_times
 
-from alexnet_np import metrics, models, optim, training
+from alexnet_np import generators, metrics, models, optim, training
 from alexnet_np.averaging import WeightAverage
 from alexnet_np.data import Loader
 from alexnet_np.recipe import Recipe
-from alexnet_np.step import NotFiniteError, Step, dropout_states
+from alexnet_np.step import NotFiniteError, Step
 
 
 @pytest.fixture
@@ -320,10 +320,10 @@ def test_an_overflow_in_forward_is_said_by_layer(batch, device):
 def test_the_step_is_repeated_with_its_own_masks(batch):
     net = small_network()
     net.state_dict()["features.0.weight"][...] = 1e38
-    before = dropout_states(net)
+    before = generators.states(net)
     with pytest.raises(NotFiniteError, match=r"features\.0"):
         step(net, 1e3 * batch[0], batch[1])
-    assert dropout_states(net) == before  # reset, and not drawn from before the layer that is named
+    assert generators.states(net) == before  # reset, and not drawn from before the layer that is named
 
 
 def test_nan_in_backward_is_said_by_layer_and_the_weights_stay(batch, monkeypatch):

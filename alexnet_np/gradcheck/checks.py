@@ -1,6 +1,7 @@
 """check and check_function: run the comparisons, raise for the worst."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 
 from .claim import Claim, Comparison
 from .diagnosis import likely_mistake
+from .network import check_in_network
 from .problem import Direction, FunctionProblem, LayerProblem, Problem
-from .results import GradientError, Result, Row
+from .results import GradientError, Result, Row, UnlistedArrays
 
 DIRECTIONS = 3  # random ones for each tensor
 TRIES = 8  # to find one without a kink; each moves half as many entries as the one before
@@ -21,6 +23,7 @@ def check(
     layer: Any,
     inputs: Sequence[Any],
     *,
+    params: Mapping[str, str | None] | None = None,
     training: bool = False,
     every_entry: bool = False,
     complex_step: bool = False,
@@ -33,8 +36,17 @@ def check(
         gradcheck.check(layers.Conv2d(3, 5, 3).to("reference", "float64"), (x,))
 
     ``layer`` is any object with ``forward(x)`` and ``backward(dy)``, and ``parameters()`` (each with name,
-    data and grad) where it has any. Inputs and parameters are float64. dy is random. Random masks
+    data and grad) where it has any; or ``params`` names its arrays and where backward writes their gradients:
+
+        gradcheck.check(layer, (x,), params={"W": "dW", "head.b": "head.db"})   # dots lead into objects and dicts
+
+    Inputs and parameters are float64. dy is random. Random masks
     are the same in all evaluations; parameters, gradients and random generators are left as they were.
+
+    The warning UnlistedArrays names arrays that forward depends on and that nobody listed. ``params={"mean": None}``
+    says of one that it is not learned.
+
+    A ``layers.Layer`` is also put between others in a ``Sequential``: that has to give what the layer alone gives.
 
     By default the slopes in three random directions are compared with central differences, tensor by tensor.
 
@@ -53,7 +65,8 @@ def check(
     if not isinstance(inputs, Sequence) or not inputs:
         got = "none" if isinstance(inputs, Sequence) else type(inputs).__name__
         raise TypeError(f"gradcheck: inputs: expected a tuple of arrays, (x,) for one, got {got}")
-    return _run(LayerProblem(layer, inputs, training), every_entry, complex_step, together, seed, tolerance)
+    problem = LayerProblem(layer, inputs, training, params=params)
+    return _run(problem, every_entry, complex_step, together, seed, tolerance)
 
 
 def check_function(
@@ -84,6 +97,8 @@ def _run(
     method = "complex step" if complex_step else "entries" if every_entry else "directions"
     try:
         claim = Claim(problem, method, tolerance, seed)
+        _warn_of_unlisted(claim)
+        check_in_network(claim)
         if together:
             # One direction is enough: no tensor's part in the slope is small.
             result = Result([_row(claim, f"all {len(problem.names)}", _in_directions(claim, claim.joint_direction, 1))])
@@ -96,6 +111,18 @@ def _run(
         return result
     finally:
         problem.restore()
+
+
+def _warn_of_unlisted(claim: Claim) -> None:
+    problem = claim.problem
+    names = [name for name, array in problem.unlisted if claim.depends_on(array)]
+    if names:
+        message = (
+            f"gradcheck: {problem.op}: forward depends on {', '.join(names)}, which nobody listed, so no gradient of "
+            f'it is checked. Name each with the gradient that backward writes, params={{"{names[0]}": "..."}}; or say '
+            f'that it is not learned, params={{"{names[0]}": None}}'
+        )
+        warnings.warn(message, UnlistedArrays, stacklevel=4)
 
 
 def _row(claim: Claim, tensor: str, comparisons: Iterable[Comparison | None]) -> Row:

@@ -45,7 +45,7 @@ class Claim:
         self.dy = self._normal(self.y.shape)  # never ones: they would hide a permuted dy
         problem.backward(self.earlier, self._normal(self.y.shape))
         self.gradients = self._gradients()
-        if not self._is_y(problem.forward(problem.values)):
+        if not self.is_y(problem.forward(problem.values)):
             raise ValueError(
                 f"gradcheck: {problem.op}: forward gives another result for the same input. A random generator has to "
                 "be an attribute of the layer, so that its numbers can be repeated; a result that depends on what "
@@ -131,6 +131,21 @@ class Claim:
 
     # ---- before anything is compared
 
+    def depends_on(self, array: Any) -> bool:
+        """Whether the result of forward changes with an array of the layer's object. The array is left as it was."""
+        if not getattr(getattr(array, "flags", None), "writeable", True):
+            return False
+        before = array.copy()
+        try:
+            array[...] = before + self.problem.backend.asarray(self._normal(before.shape), before.dtype)
+            with np.errstate(all="ignore"):
+                y = self.problem.forward(self.problem.values)
+            return y.shape != self.y.shape or not self.is_y(y)
+        except Exception:  # a forward that refuses the other numbers has looked at them
+            return True
+        finally:
+            array[...] = before
+
     def _normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(self.rng.standard_normal(shape))
 
@@ -139,7 +154,7 @@ class Claim:
         value = self.problem.values[index]
         return value if self.problem.is_parameter(index) else self.rng.permutation(value.ravel()).reshape(value.shape)
 
-    def _is_y(self, y: np.ndarray) -> bool:
+    def is_y(self, y: np.ndarray) -> bool:
         """Whether the numbers are those of the first forward, but for the order of a sum."""
         return np.allclose(y, self.y, rtol=1e-10, atol=1e-10 * np.abs(self.y).max(initial=0))
 
@@ -163,7 +178,7 @@ class Claim:
         """A gradient has its tensor's shape and dtype, and is finite."""
         name, value, gradient = self.problem.names[index], self.problem.values[index], self.gradients[index]
         if gradient is None:
-            raise self._malformed(name, "expected a gradient, got None")
+            raise self._malformed(name, f"expected a gradient{self.problem.where(index)}, got None")
         if gradient.shape != value.shape:
             transposed = sorted(gradient.shape) == sorted(value.shape)
             mistake = "axes are exchanged: a transposed matrix" if transposed else ""
@@ -183,7 +198,7 @@ class Claim:
         """The problem for complex values, if it is analytic as far as one can see."""
         twin = self.problem.complex_twin()
         y = twin.forward(self.problem.values)
-        if not np.iscomplexobj(y) or not self._is_y(y.real):
+        if not np.iscomplexobj(y) or not self.is_y(y.real):
             raise ValueError(
                 f"gradcheck: {self.problem.op}: complex_step: expected an analytic forward that takes complex128, "
                 f"got {'other numbers' if np.iscomplexobj(y) else y.dtype} for complex values: use central differences"

@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import backend as backends
+from ..layers import Layer
+from . import attributes
+from .attributes import MISSING, Named
 
 Values: TypeAlias = list[np.ndarray]
 """One array for each name, in main memory."""
@@ -24,6 +27,7 @@ class Problem:
     values: Values
     backend: backends.Backend
     dtype = "float64"
+    unlisted: Sequence[tuple[str, Any]] = ()  # arrays of a layer that are no parameters, with their paths
 
     def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
         """y at values + t * direction; random masks are the same in every call."""
@@ -48,6 +52,10 @@ class Problem:
         """Whether the value is a parameter of a layer."""
         return False
 
+    def where(self, index: int) -> str:
+        """Where the gradient is looked for, in words, if that is not clear from its name."""
+        return ""
+
     def restore(self) -> None:
         """Leave everything as it was found."""
 
@@ -65,14 +73,22 @@ class Problem:
 
 
 class LayerProblem(Problem):
-    """A layer: an object with forward(x) and backward(dy), and with parameters() where it has any.
+    """A layer: an object with forward(x) and backward(dy), and with parameters() where it has any, or their names.
 
     ``training`` and ``input_grad`` are passed where the methods take them. Parameters that are frozen have no gradient
     to check.
     """
 
-    def __init__(self, layer: Any, inputs: Sequence[Any], training: bool, dtype: str = "float64") -> None:
+    def __init__(
+        self,
+        layer: Any,
+        inputs: Sequence[Any],
+        training: bool,
+        dtype: str = "float64",
+        params: Mapping[str, str | None] | None = None,
+    ) -> None:
         self.layer = layer
+        self.params = params
         self.training = training
         self.dtype = dtype
         label = getattr(layer, "label", "\n")
@@ -80,14 +96,17 @@ class LayerProblem(Problem):
         own = getattr(layer, "backend", None)
         self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0], "gradcheck: inputs")
         self.inputs = len(inputs)
-        parameters = layer.parameters() if hasattr(layer, "parameters") else []
+        parameters = list(layer.parameters()) if hasattr(layer, "parameters") else []
+        listed = {id(p.data) for p in parameters}
+        parameters += [p for p in attributes.named(layer, params) if id(p.data) not in listed]
         self.parameters = [p for p in parameters if getattr(p, "requires_grad", True)]
+        self.unlisted = self._unlisted(parameters, inputs)
         self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
         self.names = _distinct([*self.names, *(p.name for p in self.parameters)])
         self.values = copies([*inputs, *(p.data for p in self.parameters)])
         self._check_dtypes()
         self._written: list[Any] = [*self.values]
-        self._grads = [p.grad for p in self.parameters]
+        self._grads = [_grad_of(p) for p in self.parameters]
         self._generators = self._find_generators()
         self._forward_options = _taken(layer.forward, training=training, input_grad=True)
         self._backward_options = _taken(layer.backward, input_grad=True)
@@ -106,13 +125,25 @@ class LayerProblem(Problem):
 
     def run_forward(self, *inputs: Any) -> Any:
         """The layer's forward, with the same random numbers in every call."""
+        self.repeat_random_numbers()
+        return self.call_forward(*inputs)
+
+    def call_forward(self, *inputs: Any) -> Any:
+        """The layer's forward, with those of the options that it takes."""
+        return self.layer.forward(*inputs, **self._forward_options)
+
+    def call_backward(self, dy: Any) -> Any:
+        """The layer's backward: dx, or one for each input."""
+        return self.layer.backward(dy, **self._backward_options)
+
+    def repeat_random_numbers(self) -> None:
+        """Let the next forward draw the numbers that each forward draws."""
         for seed, (layer, name, _) in enumerate(self._generators):
             setattr(layer, name, self.backend.generator(np.random.default_rng(seed)))
-        return self.layer.forward(*inputs, **self._forward_options)
 
     def run_backward(self, dy: Any) -> list[Any]:
         """The layer's backward: a gradient for each name. Not copies."""
-        dx = self.layer.backward(dy, **self._backward_options)
+        dx = self.call_backward(dy)
         return [*(dx if isinstance(dx, tuple | list) else (dx,)), *(p.grad for p in self.parameters)]
 
     def complex_twin(self) -> "LayerProblem":
@@ -120,39 +151,64 @@ class LayerProblem(Problem):
         layer = deepcopy(self.layer)
         if hasattr(layer, "to"):
             layer.to("reference", "complex128")
-        else:
-            for parameter in layer.parameters() if self.parameters else []:
+        elif hasattr(layer, "parameters"):
+            for parameter in layer.parameters():
                 parameter.data = parameter.data.astype("complex128")
+        for parameter in attributes.named(layer, self.params):
+            parameter.data = parameter.data.astype("complex128")
         inputs = [value.astype("complex128") for value in self.values[: self.inputs]]
-        return LayerProblem(layer, inputs, self.training, "complex128")
+        return LayerProblem(layer, inputs, self.training, "complex128", self.params)
 
     def is_parameter(self, index: int) -> bool:
         return index >= self.inputs
 
+    def where(self, index: int) -> str:
+        """Where the gradient is looked for, if the user said so."""
+        parameter = self.parameters[index - self.inputs] if self.is_parameter(index) else None
+        return f" in {parameter.grad_name}" if isinstance(parameter, Named) else ""
+
     def restore(self) -> None:
-        self._write(self.values, {}, 0.0)
-        self._forget()
-        for parameter, grad in zip(self.parameters, self._grads, strict=True):
-            parameter.grad = grad
-        for layer, name, generator in self._generators:
-            setattr(layer, name, generator)
+        try:
+            self._write(self.values, {}, 0.0)
+        finally:  # whatever a layer makes impossible, the rest is as it was
+            for parameter, grad in zip(self.parameters, self._grads, strict=True):
+                parameter.grad = grad
+            for layer, name, generator in self._generators:
+                setattr(layer, name, generator)
+            self._forget()
 
     def _write(self, values: Values, direction: Direction, t: complex) -> None:
         """Give the parameters their values, in place as an optimiser would, where they do not have them yet."""
         for index, parameter in enumerate(self.parameters, self.inputs):
             if index in direction:
+                self._written[index] = None  # before: this may be interrupted
                 # Without temporaries: whole networks are checked, too.
                 parameter.data[...] = self._on_device(direction[index])
                 parameter.data *= t
                 parameter.data += self._on_device(values[index])
-                self._written[index] = None
             elif self._written[index] is not values[index]:
+                self._written[index] = None
                 parameter.data[...] = self._on_device(values[index])
                 self._written[index] = values[index]
 
     def _forget(self) -> None:
         if hasattr(self.layer, "forget"):
             self.layer.forget()
+
+    def _unlisted(self, parameters: Sequence[Any], inputs: Sequence[Any]) -> list[tuple[str, Any]]:
+        """Arrays of the object, before its first forward, that are no parameters: path and array."""
+        known = [array for p in parameters for array in (p.data, p.grad) if array is not None] + list(inputs)
+        constants = [name for name, grad in (self.params or {}).items() if grad is None]
+        if isinstance(self.layer, Layer):
+            found = [(f"{path}.{name}" if path else name, array) for path, layer in self.layer.walk()
+                     for name, array in attributes.arrays(_without_layers(layer))]  # fmt: skip
+        else:
+            found = list(attributes.arrays(self.layer))
+        return [
+            (name, array)
+            for name, array in dict(found).items()
+            if name not in constants and not any(_is_same(array, other) for other in known)
+        ]
 
     def _find_generators(self) -> list[tuple[Any, str, Any]]:
         """Every random generator and where it is held. They are replaced, so that each forward draws the same masks."""
@@ -201,6 +257,27 @@ class FunctionProblem(Problem):
         for place, value in zip(self._places, values, strict=True):
             inputs[place] = self._on_device(value)
         return self._forward(*inputs)
+
+
+def _without_layers(layer: Layer) -> dict[str, Any]:
+    """The attributes of the layer itself: sublayers have their own."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if not isinstance(value, Layer) and name not in ("_saved", "_children")
+    }
+
+
+def _is_same(array: Any, other: Any) -> bool:
+    """Whether two arrays are one, or NumPy's that lie in the same memory."""
+    both = isinstance(array, np.ndarray) and isinstance(other, np.ndarray)
+    return array is other or (both and np.may_share_memory(array, other))
+
+
+def _grad_of(parameter: Any) -> Any:
+    """The gradient; MISSING where backward has yet to make the attribute."""
+    missing = isinstance(parameter, Named) and not parameter.has_grad
+    return MISSING if missing else parameter.grad
 
 
 def copies(arrays: list[Any]) -> list[Any]:

@@ -86,3 +86,7 @@ class GradientError(AssertionError):
     def mistake(self) -> str:
         """The likely mistake; "" where it could not be told."""
         return self.row.mistake
+
+
+class UnlistedArrays(UserWarning):
+    """Arrays that forward depends on, neither inputs nor listed parameters: their gradient is not checked."""

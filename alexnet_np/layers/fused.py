@@ -1,10 +1,11 @@
-"""A Conv2d or Linear and what follows it as one call of the kernels, where the engine gains by it."""
+"""A Conv2d or Linear and what follows it as one call of the kernels, where the backend gains by it."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from .activation import ReLU
 from .base import Layer
+from .classes import is_as_its_class_says
 from .conv2d import Conv2d
 from .linear import Linear
 from .pool import MaxPool2d
@@ -16,8 +17,9 @@ class Fused:
     What backward needs, and the gradients, stay with the layer.
     """
 
-    def __init__(self, layer: Conv2d | Linear, pool: MaxPool2d | None = None) -> None:
+    def __init__(self, layer: Conv2d | Linear, relu: ReLU, pool: MaxPool2d | None = None) -> None:
         self.layer = layer
+        self.relu = relu
         self.pool = pool
         self.kernel = f"{layer.kernel}_relu" if pool is None else f"{layer.kernel}_relu_max_pool2d"
 
@@ -25,14 +27,20 @@ class Fused:
         self.layer.check_input(x)
         forward = getattr(self.layer.kernels, f"{self.kernel}_forward")
         pool = () if self.pool is None else (self.pool._arguments(),)
-        return self.layer.keep(*forward(x, *self.layer._arguments(), *pool))
+        y, saved = forward(x, *self.layer._arguments(), *pool)
+        return self.layer.keep(y, saved, self.kernel)
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
         backward = getattr(self.layer.kernels, f"{self.kernel}_backward")
-        return self.layer.write_grads(accumulate, *backward(dy, self.layer.recall(dy), input_grad))
+        saved = self.layer.recall(dy, self.kernel)
+        return self.layer.write_grads(accumulate, *backward(dy, saved, input_grad))
 
     def forget(self) -> None:
         self.layer.forget()
+
+    @property
+    def has_saved(self) -> bool:
+        return self.layer.has_saved
 
     @property
     def learns(self) -> bool:
@@ -42,18 +50,26 @@ class Fused:
 def fused(layers: Iterable[Layer]) -> list[Layer | Fused]:
     """The layers, with every Conv2d or Linear before a ReLU(inplace=True) taken together with it.
 
-    ``inplace`` says that nobody looks at what is between them. A MaxPool2d behind a Conv2d so taken joins them. The
-    reference book stays layer by layer.
+    ``inplace`` says that nobody looks at what is between them. A MaxPool2d after a Conv2d so taken joins them. Only
+    this package's own classes are taken: a subclass may compute something else. The reference backend stays layer by
+    layer.
     """
     steps: list[Layer | Fused] = []
     for layer in layers:
         before = steps[-1] if steps else None
-        if layer.backend.device == "reference":
+        if layer.backend.device == "reference" or not is_as_its_class_says(layer):
             steps.append(layer)
-        elif isinstance(layer, ReLU) and layer.inplace and isinstance(before, Conv2d | Linear):
-            steps[-1] = Fused(before)
-        elif isinstance(layer, MaxPool2d) and isinstance(before, Fused) and before.kernel == "conv2d_relu":
-            steps[-1] = Fused(before.layer, layer)
+        elif (
+            type(layer) is ReLU
+            and layer.inplace
+            and isinstance(before, Conv2d | Linear)
+            and type(before) in (Conv2d, Linear)
+            and is_as_its_class_says(before)
+            and before.backend is layer.backend
+        ):
+            steps[-1] = Fused(before, layer)
+        elif type(layer) is MaxPool2d and isinstance(before, Fused) and before.kernel == "conv2d_relu":
+            steps[-1] = Fused(before.layer, before.relu, layer)
         else:
             steps.append(layer)
     return steps

@@ -7,8 +7,9 @@
 docs/weights.md says what loads where, and what a network expects of its images.
 """
 
+from ..layers.state import load_state
 from .files import load, read, save
-from .layouts import load_arrays, load_keras, load_state, load_torch, num_classes, to_keras, to_torch, torch_name
+from .layouts import load_arrays, load_keras, load_torch, num_classes, to_keras, to_torch, torch_name
 from .onnx_graph import export_onnx
 
 __all__ = [

@@ -14,12 +14,12 @@ from .layouts import load_arrays, to_torch
 from .zips import ZIP_MAGIC
 
 if TYPE_CHECKING:
-    from ..models import Network
+    from ..layers import Container
 
 Arrays = dict[str, np.ndarray] | list[np.ndarray]
 
 
-def save(net: "Network", path: str | os.PathLike[str]) -> None:
+def save(net: "Container", path: str | os.PathLike[str]) -> None:
     """Write the weights; the file appears whole or not at all.
 
     The end of the name says how: ``.safetensors``, with torchvision's names and layouts; ``.weights.h5``, for
@@ -46,7 +46,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(f"weights: {path} cannot be written ({error})") from error
 
 
-def load(net: "Network", path: str | os.PathLike[str], strict: bool = True) -> list[str]:
+def load(net: "Container", path: str | os.PathLike[str], strict: bool = True) -> list[str]:
     """Read a file of weights into the network; what it is, its content says.
 
     safetensors and torch's .pth with torchvision's names and layouts; Keras's .weights.h5, .keras and .h5. With
@@ -98,7 +98,7 @@ def _read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise ValueError(str(error)) from error
 
 
-def _write_safetensors(net: "Network", path: Path) -> None:
+def _write_safetensors(net: "Container", path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -109,7 +109,7 @@ def _write_safetensors(net: "Network", path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-WRITERS: dict[str, Callable[["Network", Path], None]] = {
+WRITERS: dict[str, Callable[["Container", Path], None]] = {
     ".safetensors": _write_safetensors,
     ".weights.h5": keras_files.write_h5,
     ".keras": keras_files.write_archive,

@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..backend import to_numpy
 from ..layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
-from .layouts import to_keras
 from .zips import member, members
 
 if TYPE_CHECKING:
-    from ..models import Network
+    from ..layers import Container
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS = "model.weights.h5"
 NAMES = {4: "conv2d", 2: "dense"}  # by the axes of the kernel
-INPUT_SHAPE = (227, 227, 3)
 
 
 def _h5py() -> Any:
@@ -133,12 +132,12 @@ def _numbered(kind: str, number: int) -> str:
 # ---- writing
 
 
-def write_h5(net: "Network", path: Path) -> None:
+def write_h5(net: "Container", path: Path) -> None:
     """For load_weights of a Keras model with the same layers."""
     path.write_bytes(_h5(net))
 
 
-def write_archive(net: "Network", path: Path) -> None:
+def write_archive(net: "Container", path: Path) -> None:
     """A Keras model, of alexnet_keras: for load_weights, and for keras.saving.load_model. ValueError for others."""
     config = json.dumps(_model(net))
     with zipfile.ZipFile(path, "w") as archive:
@@ -147,44 +146,65 @@ def write_archive(net: "Network", path: Path) -> None:
         archive.writestr(WEIGHTS, _h5(net))
 
 
-def _h5(net: "Network") -> bytes:
+def _h5(net: "Container") -> bytes:
     file = io.BytesIO()
     layers: dict[str, int] = {}
     with _h5py().File(file, "w") as h5:
-        for array in to_keras(net):
-            if array.ndim > 1:
-                kind = NAMES[array.ndim]
-                layers[kind] = layers.get(kind, -1) + 1
-                group = h5.create_group(f"layers/{_numbered(kind, layers[kind])}/vars")
-            group[str(len(group))] = array
+        for name, layer in net.steps():
+            parameters = [parameter for _, parameter in layer.named_parameters()]
+            if not parameters:
+                continue
+            if type(layer) not in (Conv2d, Linear):
+                raise TypeError(f"weights: Keras's files: {name}: expected Conv2d or Linear, got {layer.label}")
+            kind = NAMES[parameters[0].data.ndim]
+            layers[kind] = layers.get(kind, -1) + 1
+            group = h5.create_group(f"layers/{_numbered(kind, layers[kind])}/vars")
+            for number, parameter in enumerate(parameters):
+                group[str(number)] = to_numpy(parameter.data)
     return file.getvalue()
 
 
-def _model(net: "Network") -> dict[str, Any]:
+def _model(net: "Container") -> dict[str, Any]:
     """The description of the Sequential in config.json; what it leaves out is Keras's default."""
-    from ..models import AlexNetKeras
-
-    if not isinstance(net, AlexNetKeras):
+    input_shape = getattr(net, "keras_input_shape", None)
+    if input_shape is None:
         raise ValueError(f"weights: .keras: expected alexnet_keras, a Keras model, got {type(net).__name__}")
-    layers = [_layer("InputLayer", "input_layer", batch_shape=(None, *INPUT_SHAPE))]
-    for name, layer in net.walk():
-        match layer:
-            case Conv2d():
-                padding = "valid" if layer.padding == (0, 0) else "same"
-                size = {"kernel_size": layer.kernel_size, "strides": layer.stride, "padding": padding}
-                layers.append(_layer("Conv2D", name, filters=layer.out_channels, **size))
-            case MaxPool2d():
-                layers.append(_layer("MaxPooling2D", name, pool_size=layer.kernel_size, strides=layer.stride))
-            case Flatten():
-                layers.append(_layer("Flatten", name))
-            case Dropout():
-                layers.append(_layer("Dropout", name, rate=layer.p))
-            case Linear():
-                layers.append(_layer("Dense", name, units=layer.out_features))
-            case ReLU() | Softmax():
-                layers[-1]["config"]["activation"] = type(layer).__name__.lower()
-    sequential = {"name": "sequential", "layers": layers, "build_input_shape": (None, *INPUT_SHAPE)}
+    layers = [_layer("InputLayer", "input_layer", batch_shape=(None, *input_shape))]
+    for name, layer in net.steps():
+        kind = type(layer)
+        if isinstance(layer, Conv2d) and kind is Conv2d:
+            size = {"kernel_size": layer.kernel_size, "strides": layer.stride, "groups": layer.groups}
+            config = {"filters": layer.out_channels, "padding": _padding(name, layer), **size}
+            layers.append(_layer("Conv2D", name, **config, use_bias=layer.bias is not None))
+        elif isinstance(layer, MaxPool2d) and kind is MaxPool2d:
+            if (layer.padding, layer.ceil_mode, layer.ties) != ((0, 0), False, "first"):
+                raise ValueError(f"weights: .keras: {name}: expected a pooling that Keras has, got {layer.label}")
+            layers.append(_layer("MaxPooling2D", name, pool_size=layer.kernel_size, strides=layer.stride))
+        elif kind is Flatten:
+            layers.append(_layer("Flatten", name))
+        elif isinstance(layer, Dropout) and kind is Dropout and layer.inverted:
+            layers.append(_layer("Dropout", name, rate=layer.p))
+        elif isinstance(layer, Linear) and kind is Linear:
+            layers.append(_layer("Dense", name, units=layer.out_features, use_bias=layer.bias is not None))
+        elif kind in (ReLU, Softmax):
+            activation = kind.__name__.lower()
+            if layers[-1]["class_name"] in ("Conv2D", "Dense") and "activation" not in layers[-1]["config"]:
+                layers[-1]["config"]["activation"] = activation
+            else:
+                layers.append(_layer("Activation", name, activation=activation))
+        else:
+            raise ValueError(f"weights: .keras: {name}: expected a layer that Keras has, got {layer.label}")
+    sequential = {"name": "sequential", "layers": layers, "build_input_shape": (None, *input_shape)}
     return {"module": "keras", "class_name": "Sequential", "config": sequential, "registered_name": None}
+
+
+def _padding(name: str, layer: Conv2d) -> str:
+    """Keras's word for the padding; "same" is what it is with a stride of 1."""
+    if layer.padding == (0, 0):
+        return "valid"
+    if layer.stride == (1, 1) and layer.padding == tuple((size - 1) / 2 for size in layer.kernel_size):
+        return "same"
+    raise ValueError(f"weights: .keras: {name}: expected padding 'valid' or 'same', got {layer!r}")
 
 
 def _layer(kind: str, name: str, **config: Any) -> dict[str, Any]:

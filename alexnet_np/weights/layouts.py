@@ -12,18 +12,19 @@ for fine-tuning. All of them return the names of the parameters that were kept, 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..backend import to_numpy
-from ..layers.base import Parameter
+from ..layers.linear import Linear
+from ..layers.parameter import Parameter
+from ..layers.state import check_names, check_shapes, load_state, naming, take
 
 if TYPE_CHECKING:
-    from ..models import Network
+    from ..layers import Container
 
 # The Keras Sequential's layers by the names that torchvision gives theirs: weights load across.
 TORCHVISION_NAMES = {
@@ -41,40 +42,39 @@ TORCHVISION_NAMES = {
 LAST_BIAS = "classifier.6.bias"  # torchvision's name in all networks here
 
 
-def to_torch(net: "Network") -> dict[str, np.ndarray]:
+def to_torch(net: "Container") -> dict[str, np.ndarray]:
     """name -> array with torchvision's names and layouts. Views where the network's own memory serves."""
-    return {torch_name(p): _to_torch_layout(to_numpy(p.data), shape) for p, shape in _with_images(net)}
+    return {torch_name(name): to_torch_layout(to_numpy(p.data), image) for name, p, image in _with_images(net)}
 
 
-def load_torch(net: "Network", state: Mapping[str, Any], strict: bool = True) -> list[str]:
+def load_torch(net: "Container", state: Mapping[str, Any], strict: bool = True) -> list[str]:
     """Take over a state dict with torchvision's names and layouts (arrays or CPU tensors)."""
-    parameters = {torch_name(p): (p, image) for p, image in _with_images(net)}
-    _check_names(parameters, state)
-    shapes = {name: _torch_shape(p.data.shape) for name, (p, _) in parameters.items()}
-    kept = _check_shapes(shapes, state, 0, strict)
+    expected = {torch_name(name): (name, p.data.shape, image) for name, p, image in _with_images(net)}
+    check_names(expected, state)
+    kept = check_shapes({torch: _torch_shape(shape) for torch, (_, shape, _) in expected.items()}, state, 0, strict)
     values = {}
-    for name, (parameter, image) in parameters.items():
-        if name not in kept:
-            with _naming(name):
-                values[parameter.name] = _from_torch_layout(np.asarray(state[name]), image)
-    _take(net, values)
-    return [parameters[name][0].name for name in kept]
+    for torch, (name, _, image) in expected.items():
+        if torch not in kept:
+            with naming(torch):
+                values[name] = _from_torch_layout(np.asarray(state[torch]), image)
+    take(net, values)
+    return [expected[torch][0] for torch in kept]
 
 
-def to_keras(net: "Network") -> list[np.ndarray]:
+def to_keras(net: "Container") -> list[np.ndarray]:
     """The list that Keras's ``get_weights`` gives: kernel and bias of every layer, in order. Not copies."""
-    return [to_numpy(parameter.data) for parameter in net.parameters()]
+    return [to_numpy(parameter.data) for _, parameter in net.named_parameters()]
 
 
-def load_keras(net: "Network", arrays: Sequence[Any], strict: bool = True) -> list[str]:
+def load_keras(net: "Container", arrays: Sequence[Any], strict: bool = True) -> list[str]:
     """Take over the list that Keras's ``get_weights`` gives."""
-    parameters = net.parameters()
-    if len(arrays) != len(parameters):
-        raise ValueError(f"weights: expected {len(parameters)} arrays, got {len(arrays)}")
-    return load_state(net, {p.name: array for p, array in zip(parameters, arrays, strict=True)}, strict)
+    names = [name for name, _ in net.named_parameters()]
+    if len(arrays) != len(names):
+        raise ValueError(f"weights: expected {len(names)} arrays, got {len(arrays)}")
+    return load_state(net, dict(zip(names, arrays, strict=True)), strict)
 
 
-def load_arrays(net: "Network", arrays: Mapping[str, Any] | Sequence[Any], strict: bool = True) -> list[str]:
+def load_arrays(net: "Container", arrays: Mapping[str, Any] | Sequence[Any], strict: bool = True) -> list[str]:
     """Take over what ``read`` gives: torchvision's by name, or Keras's in order."""
     return load_torch(net, arrays, strict) if isinstance(arrays, Mapping) else load_keras(net, arrays, strict)
 
@@ -89,58 +89,43 @@ def num_classes(arrays: Mapping[str, Any] | Sequence[Any], path: str | os.PathLi
     return shape[0]
 
 
-def load_state(net: "Network", state: Mapping[str, Any], strict: bool = True) -> list[str]:
-    """Take over name -> array in this project's layouts; everything is checked before anything is changed."""
-    shapes = {parameter.name: parameter.data.shape for parameter in net.parameters()}
-    _check_names(shapes, state)
-    kept = _check_shapes(shapes, state, -1, strict)
-    _take(net, {name: state[name] for name in shapes if name not in kept})
-    return kept
+def torch_name(name: str) -> str:
+    """torchvision's name of the parameter with this name."""
+    layer, _, kind = name.rpartition(".")
+    layer = TORCHVISION_NAMES.get(layer, layer)
+    return f"{layer}.{kind}" if layer else kind
 
 
-def _take(net: "Network", values: Mapping[str, Any]) -> None:
-    """Copy values of the right shapes into the parameters of these names: all or, where one is no numbers, none."""
-    parameters = {p.name: p for p in net.parameters() if p.name in values}
-    arrays = {}
-    for name, parameter in parameters.items():
-        with _naming(name):
-            arrays[name] = parameter.backend.asarray(values[name], parameter.data.dtype)
-    for name, parameter in parameters.items():
-        parameter.data[...] = arrays[name]
+Image = tuple[int, int, int]  # (H, W, C)
 
 
-def torch_name(parameter: Parameter) -> str:
-    """torchvision's name of a parameter."""
-    layer, _, kind = parameter.name.rpartition(".")
-    return f"{TORCHVISION_NAMES.get(layer, layer)}.{kind}"
-
-
-def _with_images(net: "Network") -> list[tuple[Parameter, tuple[int, int, int] | None]]:
-    """Every parameter; with the weight of the first linear layer, the image (H, W, C) that it takes flattened."""
-    pairs: list[tuple[Parameter, tuple[int, int, int] | None]] = []
+def _with_images(net: "Container") -> list[tuple[str, Parameter, Image | None]]:
+    """Name and parameter; with the weight of the first linear layer, the image (H, W, C) that it takes flattened."""
+    linear = {id(layer.weight) for _, layer in net.walk() if isinstance(layer, Linear)}
+    found: list[tuple[str, Parameter, Image | None]] = []
     channels = 0
     flattened = False
-    for parameter in net.parameters():
+    for name, parameter in net.named_parameters():
         shape = parameter.data.shape
         image = None
         if len(shape) == 4:
             channels = shape[3]
-        elif len(shape) == 2 and channels and not flattened:
-            image, flattened = _square_image(parameter, channels), True
-        pairs.append((parameter, image))
-    return pairs
+        elif id(parameter) in linear and channels and not flattened:
+            image, flattened = _square_image(name, shape[0], channels), True
+        found.append((name, parameter, image))
+    return found
 
 
-def _square_image(parameter: Parameter, channels: int) -> tuple[int, int, int]:
-    inputs = parameter.data.shape[0]
+def _square_image(name: str, inputs: int, channels: int) -> Image:
     side = isqrt(inputs // channels)
     if side * side * channels != inputs:
         expected = f"a square image of {channels} channels"
-        raise ValueError(f"weights: {parameter.name}: expected {expected}, got {inputs} inputs")
+        raise ValueError(f"weights: {name}: expected {expected}, got {inputs} inputs")
     return side, side, channels
 
 
-def _to_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) -> np.ndarray:
+def to_torch_layout(array: np.ndarray, image: Image | None = None) -> np.ndarray:
+    """A parameter in torch's layout. ``image``: what is flattened before a linear layer."""
     if array.ndim == 4:  # (KH, KW, C/G, O) -> (O, C/G, KH, KW)
         return array.transpose(3, 2, 0, 1)
     if image is not None:  # (H*W*C, O) -> (O, C*H*W)
@@ -148,7 +133,7 @@ def _to_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) -> n
     return array.T  # (I, O) -> (O, I), and biases as they are
 
 
-def _from_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) -> np.ndarray:
+def _from_torch_layout(array: np.ndarray, image: Image | None) -> np.ndarray:
     if array.ndim == 4:  # (O, C/G, KH, KW) -> (KH, KW, C/G, O)
         return array.transpose(2, 3, 1, 0)
     if image is not None:  # (O, C*H*W) -> (H*W*C, O)
@@ -160,43 +145,3 @@ def _from_torch_layout(array: np.ndarray, image: tuple[int, int, int] | None) ->
 def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a parameter in torch's layout."""
     return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
-
-
-def _check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:
-    missing, unknown = sorted(expected.keys() - got.keys()), sorted(got.keys() - expected.keys())
-    if missing or unknown:
-        parts = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
-        raise KeyError(f"state dict: {'; '.join(parts)}")
-
-
-def _check_shapes(
-    expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Any], classes_axis: int, strict: bool
-) -> list[str]:
-    """The names of the last layer where it has another number of classes, and may have. ValueError otherwise."""
-    last_layer = list(expected)[-1].rpartition(".")[0]
-    in_last = [name for name in expected if name.rpartition(".")[0] == last_layer]
-    kept = []
-    for name, shape in expected.items():
-        got = tuple(np.shape(state[name]))
-        if got == shape:
-            continue
-        if not strict and name in in_last and _alike_but_for(classes_axis, got, shape):
-            kept = in_last
-            continue
-        hint = " (another num_classes?)" if name in in_last else ""
-        raise ValueError(f"state dict: {name}: expected shape {shape}, got {got}{hint}")
-    return kept
-
-
-def _alike_but_for(axis: int, got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    free = axis % len(shape)
-    return len(got) == len(shape) and all(g == s for i, (g, s) in enumerate(zip(got, shape, strict=True)) if i != free)
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Say of which array it is that a conversion failed."""
-    try:
-        yield
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"state dict: {name}: expected an array of numbers ({error})") from error

@@ -1,0 +1,46 @@
+"""The random generators of a network's layers: those of the dropout masks, and of layers of one's own."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from .backend import Backend
+from .layers import Layer
+
+
+def generators(net: Layer) -> list[Any]:
+    """Every generator that is an attribute of a layer, once, in the order of the layers."""
+    found: dict[int, Any] = {}
+    for _, layer in net.walk():
+        found |= {id(value): value for value in vars(layer).values() if isinstance(value, kinds(layer.backend))}
+    return list(found.values())
+
+
+@cache
+def kinds(backend: Backend) -> tuple[type, ...]:
+    """The classes of generators that layers on a device may have."""
+    return np.random.Generator, type(backend.generator(np.random.default_rng(0)))
+
+
+def states(net: Layer) -> list[Any]:
+    """The states of the generators, as JSON can hold them."""
+    return [stateful.state for stateful in _stateful(net)]
+
+
+def set_states(net: Layer, states: list[Any]) -> None:
+    """Set the generators to states that ``states`` gave for such a network on such a device."""
+    check_states(net, states)
+    for stateful, state in zip(_stateful(net), states, strict=True):
+        stateful.state = state
+
+
+def check_states(net: Layer, states: list[Any]) -> None:
+    """ValueError where a network of another number of generators had these states."""
+    if len(states) != len(found := generators(net)):
+        raise ValueError(f"checkpoint: expected the states of {len(found)} random generators, got {len(states)}")
+
+
+def _stateful(net: Layer) -> list[Any]:
+    """What has the ``state`` of each generator: of NumPy's its bit generator, the GPU backend's itself."""
+    return [getattr(rng, "bit_generator", rng) for rng in generators(net)]

@@ -1,0 +1,15 @@
+"""Whether what is known of a class holds for one object of it or of a subclass."""
+
+from .base import Layer
+
+
+def is_as_its_class_says(layer: Layer) -> bool:
+    """Whether nobody has put another forward or backward on this one object."""
+    return vars(layer).keys().isdisjoint(("forward", "backward"))
+
+
+def describes_forward(layer: Layer, method: str) -> bool:
+    """Whether a method (macs, to_onnx) was written for the layer's forward: not for that of a class above it."""
+    order = type(layer).__mro__
+    defined = {name: next(i for i, kind in enumerate(order) if name in vars(kind)) for name in (method, "forward")}
+    return is_as_its_class_says(layer) and defined[method] <= defined["forward"]
