@@ -103,10 +103,18 @@ def _take(net: "Network", values: Mapping[str, Any]) -> None:
     parameters = {p.name: p for p in net.parameters() if p.name in values}
     arrays = {}
     for name, parameter in parameters.items():
+        _check_dtype(name, values[name], "fc" if parameter.data.dtype.kind == "c" else "f")
         with _naming(name):
             arrays[name] = parameter.backend.asarray(values[name], parameter.data.dtype)
     for name, parameter in parameters.items():
         parameter.data[...] = arrays[name]
+
+
+def _check_dtype(name: str, array: Any, kinds: str) -> None:
+    """Refuse integers, which may be quantised numbers or a mistake, and complex numbers that would lose a part."""
+    dtype = getattr(array, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuc" and dtype.kind not in kinds:
+        raise ValueError(f"state dict: {name}: expected floating-point numbers, got {dtype}")
 
 
 def torch_name(parameter: Parameter) -> str:

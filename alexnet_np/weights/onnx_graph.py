@@ -28,6 +28,7 @@ from ..layers import (
     Softmax,
 )
 from ..layers.base import Layer, Shape
+from .description import Description
 from .files import writing
 from .layouts import to_torch, torch_name
 
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 17, 8
 
 
-def export_onnx(net: "Network", path: str | os.PathLike[str], size: tuple[int, int] = (224, 224)) -> None:
+def export_onnx(
+    net: "Network",
+    path: str | os.PathLike[str],
+    size: tuple[int, int] = (224, 224),
+    description: Description | None = None,
+) -> None:
     """Write the network for images of ``size`` (H, W); the file appears whole or not at all.
 
     Input "images" (N, 3, H, W); output "probabilities" where the network ends in a softmax, else "logits",
-    (N, num_classes). Raises ValueError where the network takes no images of this size, OSError where the file
-    cannot be written, ModuleNotFoundError without the onnx package.
+    (N, num_classes). A ``description`` is kept in the file's metadata. Raises ValueError where the network takes no
+    images of this size, OSError where the file cannot be written, ModuleNotFoundError without the onnx package.
     """
     try:
         import onnx
@@ -55,6 +61,8 @@ def export_onnx(net: "Network", path: str | os.PathLike[str], size: tuple[int, i
     model = onnx.helper.make_model(
         graph.proto(), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
+    if description is not None:
+        onnx.helper.set_model_props(model, description.metadata())
     with writing(path) as unfinished:
         unfinished.write_bytes(model.SerializeToString())
 
