@@ -1,0 +1,39 @@
+"""The first weights of a run that fine-tunes: which of them are taken over."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import models, runs, weights
+from .data import are_numbers
+from .layers import Linear
+
+
+def begin_with(net: models.Network, path: str | os.PathLike[str], classes: Sequence[str]) -> str:
+    """Load the weights of a run or a file into a network for ``classes``; returns what became of the last layer.
+
+    Where both sides name their classes, names decide: the last layer is taken over for the same classes, in the order
+    of the new ones, and begins anew for others, however many they are. Without names on one side it is taken over
+    where the number of classes is the same. Errors: see weights.load.
+    """
+    path = Path(path)
+    description = runs.description_of(path)
+    theirs = None if description is None else list(description.classes)
+    last = [layer for _, layer in net.walk() if isinstance(layer, Linear)][-1]
+    fresh = [(parameter, parameter.data.copy()) for parameter in last.parameters()]
+    new = weights.load(net, path / runs.WEIGHTS if path.is_dir() else path, strict=False)
+    if new:
+        return f"new are {', '.join(new)}"
+    ours = list(classes)
+    if theirs == ours:
+        return "the last layer too, for it knows the same classes"
+    if theirs is None or are_numbers(theirs) or are_numbers(ours):
+        return "the last layer too: classes without names are matched by position"
+    if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
+        order = [theirs.index(name) for name in ours]
+        for parameter, _ in fresh:
+            parameter.data[...] = parameter.data[..., order]
+        return "the last layer too, its classes in the order of the data"
+    for parameter, values in fresh:
+        parameter.data[...] = values
+    return f"new are {', '.join(parameter.name for parameter, _ in fresh)}, for its classes are others"
