@@ -5,7 +5,7 @@
     alexnet-np export net.weights.h5      for a Keras model with the same layers: load_weights
     alexnet-np export net.keras           the Keras model, of alexnet_keras: keras.saving.load_model
 
-.onnx and .safetensors files also keep the names of the classes and how pictures are prepared, with the mean image if
+.onnx and .safetensors files also keep the names of the classes and how images are prepared, with the mean image if
 there is one. docs/weights.md says how to read that, and what each of them expects of its images.
 """
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_size(preparation: "Preparation", size: int | None) -> "Preparation":
-    """The same for squares of another size, cut from pictures that are resized in proportion."""
+    """The same for squares of another size, cut from images that are resized in proportion."""
     if size is None or size == preparation.size:
         return preparation
     if preparation.mean_image is not None:

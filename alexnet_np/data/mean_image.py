@@ -1,4 +1,4 @@
-"""The mean image that is subtracted from pictures: from a .npy file, or carried as text with a file of weights."""
+"""The mean image that is subtracted from images: from a .npy file, or carried as text with a file of weights."""
 
 import base64
 import binascii

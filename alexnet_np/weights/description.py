@@ -1,4 +1,4 @@
-"""What a file of weights says of itself: its network, its classes, and how pictures are prepared for it.
+"""What a file of weights says of itself: its network, its classes, and how images are prepared for it.
 
 The description stands as JSON under the name "alexnet_np" in the metadata of a safetensors or an ONNX file, so that the
 file alone is enough to use it. It may come from a stranger: it is bounded, and every value is checked.
