@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import models, runs, weights
-from .data import are_numbers
 from .layers import Linear
 
 
 def begin_with(net: models.Network, path: str | os.PathLike[str], classes: Sequence[str]) -> str:
     """Load the weights of a run or a file into a network for ``classes``; returns what became of the last layer.
 
-    Where both sides name their classes, names decide: the last layer is taken over for the same classes, in the order
-    of the new ones, and begins anew for others, however many they are. Without names on one side it is taken over
-    where the number of classes is the same. Errors: see weights.load.
+    Where the weights name their classes, names decide: the last layer is taken over for the same classes, in the order
+    of the new ones, and begins anew for others, however many they are. Of weights without names it is taken over where
+    the number of classes is the same. Errors: see weights.load.
     """
     path = Path(path)
     description = runs.description_of(path)
@@ -27,8 +26,8 @@ def begin_with(net: models.Network, path: str | os.PathLike[str], classes: Seque
     ours = list(classes)
     if theirs == ours:
         return "the last layer too, for it knows the same classes"
-    if theirs is None or are_numbers(theirs) or are_numbers(ours):
-        return "the last layer too: classes without names are matched by position"
+    if theirs is None:
+        return "the last layer too, by position, for the file does not name its classes"
     if sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
         order = [theirs.index(name) for name in ours]
         for parameter, _ in fresh:

@@ -297,7 +297,7 @@ def last_layer(net):
         (["blue", "green", "red"], "the last layer too, for it knows the same classes", [0, 1, 2]),
         (["red", "blue", "green"], "the last layer too, its classes in the order of the data", [2, 0, 1]),
         (["red", "blue", "mauve"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
-        (["0", "1", "2"], "the last layer too: classes without names are matched by position", [0, 1, 2]),
+        (["0", "1", "2"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
     ],
 )
 def test_the_last_layer_is_taken_over_by_name(run, tmp_path, capsys, names, said, order):
@@ -311,6 +311,16 @@ def test_the_last_layer_is_taken_over_by_name(run, tmp_path, capsys, names, said
     for old, new, first in zip(last_layer(before), last_layer(after), last_layer(fresh), strict=True):
         np.testing.assert_array_equal(new, first if order is None else old[..., order])
     np.testing.assert_array_equal(before.parameters()[0].data, after.parameters()[0].data)
+
+
+def test_a_file_that_does_not_name_its_classes_gives_its_last_layer_to_as_many(run, colours, capsys):
+    net = runs.open_trained(run).net
+    weights.save(net, "bare.safetensors")
+    train = ["train", "--size", "64", "--epochs", "1", "--lr", "0", "--data", str(colours), "--out", "tuned"]
+    assert main([*train, "--weights", "bare.safetensors"]) == 0
+    assert "the last layer too, by position, for the file does not name its classes" in capsys.readouterr().out
+    for old, new in zip(last_layer(net), last_layer(runs.open_trained("tuned").net), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_fine_tuning_takes_the_network_of_the_weights(run, colours, monkeypatch, capsys):

@@ -28,9 +28,9 @@ def are_numbers(classes: Sequence[str]) -> bool:
 def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_classes: int) -> Matched:
     """The data set with labels that are positions in ``known``, the names of a network's ``num_classes`` classes.
 
-    Names decide, in whatever order they stand. Only where one side has no names (``known`` is None, or its classes or
-    those of the data are just numbers) positions do, and the note says so. The data may have some of the classes only.
-    Raises DataError for names that the network does not know, and for numbers of classes that differ.
+    Names decide, in whatever order they stand. Only where ``known`` is None, or the classes of the data are just numbers,
+    positions do, and the note says so. The data may have some of the classes only. Raises DataError for names that the
+    network does not know, and for numbers of classes that differ.
     """
     theirs = dataset.classes
     present = [theirs[label] for label in np.unique(dataset.labels)]
@@ -43,22 +43,22 @@ def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_cla
         labels = [position.get(name, -1) for name in theirs]
         part = f"{source} has {len(present)} of the {len(known)} classes" if len(present) < len(known) else None
         return Matched(_relabelled(dataset, labels, known), "name", part)
-    if known is not None and not are_numbers(known) and not are_numbers(theirs):
+    if known is not None and not are_numbers(theirs):
         unknown = [name for name in present if name not in known]
-        raise DataError(
-            f"{source}: unknown classes {few(unknown)} (known are {few(known)}): give them the names that the network "
-            "was trained with, or take other data"
-        )
+        advice = "name them as they were in training, or take other data"
+        if are_numbers(known):
+            advice = "the network's have only numbers; evaluate --classes FILE names them, a line each"
+        raise DataError(f"{source}: unknown classes {few(unknown)} (known are {few(known)}): {advice}")
     if len(theirs) != num_classes:
         raise DataError(
             f"{source} has {len(theirs)} classes, but the network knows {num_classes}, and without names on both sides "
             "(classes.txt names those of IDX files and shards) nobody can tell which is which"
         )
     labels = list(map(int, theirs)) if are_numbers(theirs) else list(range(num_classes))
-    names = theirs if known is None or are_numbers(known) else known
-    if known is None and are_numbers(theirs):
-        names = [str(number) for number in range(num_classes)]
-    nameless = "the weights do" if known is None or are_numbers(known) else f"{source} does"
+    if known is not None:
+        names, nameless = list(known), f"{source} does"
+    else:
+        names, nameless = sorted(theirs, key=int) if are_numbers(theirs) else theirs, "the weights do"
     pairs = few([f"{number} is {name}" for number, name in enumerate(names)])
     note = f"classes are matched by position, because {nameless} not name them: {pairs}"
     return Matched(_relabelled(dataset, labels, names), "position", note)
