@@ -28,9 +28,9 @@ def are_numbers(classes: Sequence[str]) -> bool:
 def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_classes: int) -> Matched:
     """The data set with labels that are positions in ``known``, the names of a network's ``num_classes`` classes.
 
-    Names decide, in whatever order they stand. Only where ``known`` is None, or the classes of the data are just numbers,
-    positions do, and the note says so. The data may have some of the classes only. Raises DataError for names that the
-    network does not know, and for numbers of classes that differ.
+    Names decide, in whatever order they stand. Only where ``known`` is None, or the classes of the data are just
+    numbers, positions do, and the note says so. The data may have some of the classes only. Raises DataError for names
+    that the network does not know, and for numbers of classes that differ.
     """
     theirs = dataset.classes
     present = [theirs[label] for label in np.unique(dataset.labels)]

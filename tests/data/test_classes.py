@@ -40,7 +40,7 @@ def test_unknown_names_are_refused_with_a_few_of_them():
     known = [f"animal {number}" for number in range(9)]
     with pytest.raises(DataError) as caught:
         match("zoo", data_set(["yeti", *known]), known, 9)
-    expected = "zoo: unknown classes yeti (known are animal 0, animal 1, animal 2, animal 3, animal 4 and 4 more): give"
+    expected = "zoo: unknown classes yeti (known are animal 0, animal 1, animal 2, animal 3, animal 4 and 4 more): name"
     assert str(caught.value).startswith(expected)
 
 
