@@ -24,14 +24,16 @@ import shlex
 import shutil
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from . import __version__, checkpoints, models, weights
-from .data import Preparation
+from .data import Preparation, digests
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
@@ -45,19 +47,46 @@ BEST = re.compile(r"best-epoch-(\d+)\.safetensors")
 FIGURE, CONFUSION_FIGURE, EVENTS = "figure.png", "confusion.png", "events"
 
 
+WITH_VARIANTS = "alexnet_2012"
+INPUT_SIZES = {"alexnet": None, "alexnet_keras": 227, "alexnet_2012": 224}
+
+
 def input_size(model: str) -> int | None:
     """The side of the images that a model takes; None where it takes any from 63 pixels."""
-    return {"alexnet": None, "alexnet_keras": 227, "alexnet_2012": 224}[model]
+    return INPUT_SIZES[model]
 
 
 def build(model: str, variant: str, num_classes: int, seed: int = 0, init: str | None = None) -> models.Network:
-    """A network by name. ``variant`` is of "alexnet_2012"; ``init`` defaults to the network's own."""
+    """A network by name. ``variant`` is of "alexnet_2012"; ``init`` defaults to the network's own. ValueError."""
+    if model not in INPUT_SIZES:
+        raise ValueError(f"model: expected {', '.join(INPUT_SIZES)}, got {model!r:.200}")
     options: dict[str, Any] = {"num_classes": num_classes, "seed": seed}
-    if model == "alexnet_2012":
+    if model == WITH_VARIANTS:
         options["variant"] = variant
     if init is not None:
         options["init"] = init
     return getattr(models, model)(**options)
+
+
+def chosen_model(model: str | None, variant: str | None, default: str = "alexnet") -> tuple[str, str]:
+    """The model and the variant that --model and --variant ask for. ValueError for a variant of what has none."""
+    model = model or default
+    if variant is not None and model != WITH_VARIANTS:
+        raise ValueError(f"--variant {variant}: expected {WITH_VARIANTS}, which has variants, got {model}")
+    return model, variant or "paper"
+
+
+def confirmed_model(
+    path: str | os.PathLike[str], description: weights.Description, model: str | None, variant: str | None
+) -> tuple[str, str]:
+    """The model and the variant of weights that say so. ValueError where --model or --variant contradicts."""
+    if model is not None and model != description.model:
+        raise ValueError(f"--model {model}: {path} says that it is of {description.model}: leave out --model")
+    chosen, _ = chosen_model(description.model, variant)
+    own = description.variant or "paper"
+    if variant is not None and variant != own:
+        raise ValueError(f"--variant {variant}: {path} says that it is of variant {own}: leave out --variant")
+    return chosen, own
 
 
 @dataclass(frozen=True)
@@ -89,6 +118,11 @@ class Settings:
             return cls(**values | {"preparation": Preparation(**values["preparation"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}: cannot be understood ({error})") from error
+
+    def describe(self) -> weights.Description:
+        """What its weights are to say of themselves. OSError or ValueError where the mean image cannot be read."""
+        variant = self.variant if self.model == WITH_VARIANTS else None
+        return weights.Description(self.model, variant, self.classes, self.preparation)
 
     def build(self, seed: int = 0, init: str | None = None) -> models.Network:
         return build(self.model, self.variant, len(self.classes), seed, init)
@@ -224,31 +258,129 @@ def latest(root: Path = RUNS) -> Path:
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with its weights, how it wants its images, and what its run says of classes and data, if it has one."""
+    """A network with its weights, how it wants its images, and what its run says of classes and data, if it has one.
+
+    ``description`` is what the file or its run says of all that; None where they say nothing, and ``assumed`` has what
+    was taken for granted then: "model", "preparation". ``notes`` are sentences to tell a person.
+    """
 
     net: models.Network
     preparation: Preparation
     classes: list[str] | None
     data: str | None
+    description: weights.Description | None = None
+    assumed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
-def open_trained(path: str | os.PathLike[str], model: str = "alexnet", variant: str = "paper") -> Trained:
+def open_trained(path: str | os.PathLike[str], model: str | None = None, variant: str | None = None) -> Trained:
     """The network of a run's folder, finished or stopped, or of a file of weights.
 
-    A file in a run's folder is read by the run's settings; any other as ``model``'s, with images prepared
-    as torchvision's weights expect them. Raises FileNotFoundError, ValueError or KeyError.
+    A file that describes itself goes by that, wherever it lies; another one in a run's folder, by the run's settings.
+    Any other is taken for ``model``'s (alexnet's where none is given), with images prepared as torchvision's weights
+    expect them. Raises FileNotFoundError, ValueError or KeyError, also where ``model`` or ``variant`` contradicts.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    if not path.is_dir() and not (folder / SETTINGS).is_file():
-        arrays = weights.read(path)
-        net = build(model, variant, weights.num_classes(arrays, path), init="zeros")
-        weights.load_arrays(net, arrays)
-        return Trained(net, Preparation.photographs(input_size(model) or 224), None, None)
+    file = path / WEIGHTS if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        return _open_stopped(path, model, variant)
+    described = _described(path)
+    if described.description is None:
+        return _open_undescribed(file, model, variant)
+    description = described.description
+    model, variant = confirmed_model(path, description, model, variant)
+    arrays = weights.read(file)
+    if not any(len(description.classes) in np.shape(array) for array in _values(arrays)):
+        raise ValueError(f"{file} names {len(description.classes)} classes, but no tensor in it has so many rows")
+    net = build(model, variant, len(description.classes), init="zeros")
+    _fill(net, arrays, file)
+    data = described.settings.data if described.settings else None
+    classes = list(description.classes)
+    return Trained(net, description.preparation, classes, data, description, notes=described.notes)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a file of weights says of itself, or the run for it; ``settings`` are those of the run it belongs to."""
+
+    description: weights.Description | None
+    settings: Settings | None
+    notes: list[str]
+
+
+def description_of(path: str | os.PathLike[str]) -> weights.Description | None:
+    """What a run's folder or a file of weights says of its network, classes and preparation; None where nothing."""
+    return _described(Path(path)).description
+
+
+def _described(path: Path) -> _Described:
+    folder, file = (path, path / WEIGHTS) if path.is_dir() else (path.parent, path)
+    own = weights.read_description(file)
+    if own is None:
+        if not path.is_dir() and not (folder / SETTINGS).is_file():
+            return _Described(None, None, [])
+        settings = Settings.read(folder)
+        notes = [] if path.is_dir() else [f"{file} does not describe itself: taken for weights of the run {folder}"]
+        return _Described(settings.describe(), settings, notes)
+    try:
+        settings = Settings.read(folder)
+    except (FileNotFoundError, ValueError):
+        return _Described(own, None, [])
+    if _same(settings, own):
+        return _Described(own, settings, [])
+    says = f"{own.model}, {len(own.classes)} classes"
+    return _Described(own, None, [f"{file} is not of the run {folder}: it goes by what it says itself ({says})"])
+
+
+def _same(settings: Settings, description: weights.Description) -> bool:
+    """Whether a run's settings and a description say the same; the run has the path of a mean image, and not itself."""
+    ours, theirs = settings.preparation, description.preparation
+    return (
+        settings.model == description.model
+        and settings.variant == (description.variant or "paper")
+        and settings.classes == description.classes
+        and (ours.mean_image is None) == (theirs.mean_image is None)
+        and replace(ours, mean_image=None) == replace(theirs, mean_image=None)
+    )
+
+
+def _open_stopped(folder: Path, model: str | None, variant: str | None) -> Trained:
     settings = Settings.read(folder)
+    checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
+    description = settings.describe()
+    model, variant = confirmed_model(folder, description, model, variant)
+    if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
+        raise ValueError(f"{folder}: {settings.preparation.mean_image} is another mean image than the run began with")
     net = settings.build(init="zeros")
-    if path.is_dir() and not (path / WEIGHTS).exists():
-        net.load_state_dict(checkpoints.newest_whole(path / CHECKPOINTS)[0].delivered_weights())
+    net.load_state_dict(checkpoint.delivered_weights())
+    return Trained(net, description.preparation, settings.classes, settings.data, description)
+
+
+def _open_undescribed(path: Path, model: str | None, variant: str | None) -> Trained:
+    assumed = {}
+    arrays = weights.read(path)
+    if model is None:
+        whole = weights.describes_layers(path)  # which are compared with the network's
+        default = "alexnet_keras" if whole else "alexnet"
+        if not whole and variant is None:
+            assumed["model"] = default
     else:
-        weights.load(net, path / WEIGHTS if path.is_dir() else path)
-    return Trained(net, settings.preparation, settings.classes, settings.data)
+        default = model
+    model, variant = chosen_model(model, variant, default)
+    preparation = Preparation.photographs(input_size(model) or 224)
+    assumed["preparation"] = preparation.in_words()
+    net = build(model, variant, weights.num_classes(arrays, path), init="zeros")
+    _fill(net, arrays, path)
+    return Trained(net, preparation, None, None, assumed=assumed)
+
+
+def _fill(net: models.Network, arrays: weights.Arrays, path: Path) -> None:
+    weights.check_layers(net, path)
+    weights.load_arrays(net, arrays)
+    for parameter in net.parameters():
+        if not np.isfinite(parameter.data).all():
+            raise ValueError(f"{path}: {parameter.name}: expected finite numbers, got NaN or infinity")
+
+
+def _values(arrays: weights.Arrays) -> Iterable[np.ndarray]:
+    return arrays.values() if isinstance(arrays, Mapping) else arrays

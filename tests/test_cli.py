@@ -190,10 +190,10 @@ def test_ctrl_c_during_the_test_leaves_a_checkpoint(colours, monkeypatch, capsys
 def test_a_stop_that_is_asked_for_at_the_end_is_no_stop(colours, finished, monkeypatch):
     save = weights.save
 
-    def interrupted(net, path):
+    def interrupted(net, path, description):
         if path.name == runs.WEIGHTS:
             signal.raise_signal(signal.SIGTERM)
-        save(net, path)
+        save(net, path, description)
 
     monkeypatch.setattr(weights, "save", interrupted)
     assert train(colours, "--out", "terminated") == 0
@@ -278,10 +278,10 @@ def best_is_written(monkeypatch, *epochs):
     """Of other epochs than these, the best weights cannot be written."""
     save = weights.save
 
-    def save_some(net, path):
+    def save_some(net, path, description):
         if path.name.startswith("best") and epoch_in(path) not in epochs:
             raise OSError("disk full")
-        save(net, path)
+        save(net, path, description)
 
     monkeypatch.setattr(weights, "save", save_some)
 
@@ -717,7 +717,8 @@ def test_predict_refuses_what_is_no_image(finished, capsys):
     ],
 )
 def test_summary_prints_the_table(argv, expected, capsys):
-    assert main(["summary", "--size", "64", "--num-classes", "3", *argv]) == 0
+    size = [] if "repr" in argv else ["--size", "64"]
+    assert main(["summary", *size, "--num-classes", "3", *argv]) == 0
     out = capsys.readouterr().out
     if "Trainable" in expected:
         parameters = sum(p.data.size for p in small_network().parameters())
@@ -819,11 +820,12 @@ def test_the_whole_network_from_start_to_ctrl_c_to_the_end(tmp_path, colours):
     for line in resumed.stdout.splitlines()[-1:]:
         assert re.fullmatch(r"colours: 2 epochs in \d+ s, test accuracy \d+\.\d %", line)
 
-    # A file of weights alone is taken for torchvision's.
+    # A file of weights alone is enough.
     shutil.move(tmp_path / "run" / "weights.safetensors", tmp_path / "weights.safetensors")
     result = run_module("evaluate", "--weights", "weights.safetensors", "--data", str(colours), "--json")
     assert json.loads(result.stdout)["images"] == 15
     result = run_module("predict", "--weights", "weights.safetensors", str(colours / "red" / "0.png"))
-    assert "class " in result.stdout
+    assert {line.split()[-1] for line in result.stdout.splitlines()[1:]} == {"blue", "green", "red"}
+    assert result.stderr == ""
     shutil.rmtree(tmp_path / "run")
     (tmp_path / "weights.safetensors").unlink()

@@ -269,18 +269,6 @@ def test_a_file_of_something_else_changes_nothing(net, path, tmp_path):
     assert_equal(net, before)
 
 
-def test_a_dtype_that_numpy_does_not_have_meets_a_sentence(net, path, monkeypatch):
-    """bfloat16, unless a library like ml_dtypes has taught it to NumPy: so what safetensors raises is played here."""
-
-    def load_file(path):
-        raise TypeError("data type 'bfloat16' not understood")
-
-    weights.save(net, path)
-    monkeypatch.setattr(safetensors.numpy, "load_file", load_file)
-    with pytest.raises(ValueError, match=r"cannot be read as safetensors \(data type 'bfloat16' not understood\)"):
-        weights.load(net, path)
-
-
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_save_that_fails_leaves_the_folder_as_it_was(net, path, monkeypatch, existing):
     """At the last step, and half-way through the writing."""
@@ -291,8 +279,8 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(net, path, monkeypatch, e
     def full_disk(*args, **kwargs):
         raise OSError("no space left on device")
 
-    def half_written(tensors, filename, metadata=None):
-        filename.write_bytes(b"half")
+    def half_written(path, arrays, metadata):
+        path.write_bytes(b"half")
         full_disk()
 
     with monkeypatch.context() as patch:
@@ -300,7 +288,7 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(net, path, monkeypatch, e
         with pytest.raises(OSError, match="no space left"):
             weights.save(net, path)
     with monkeypatch.context() as patch:
-        patch.setattr(safetensors.numpy, "save_file", half_written)
+        patch.setattr(weights.safetensors_files, "write", half_written)
         with pytest.raises(OSError, match="no space left"):
             weights.save(net, path)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before

@@ -101,7 +101,7 @@ def test_export_writes_what_onnx_runtime_runs(run, capsys):
     assert main(["export", "net.onnx"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"net.onnx: Network for 3 classes, from {run}"
-    assert lines[2] == "as images (N, 3, 70, 70)"
+    assert lines[2] == "as (N, 3, 70, 70), channels first"
 
     trained = runs.open_trained(run)
     images = np.stack([data.images.read("red.png")])

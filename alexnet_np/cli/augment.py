@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FOLDER", default="digits", help="as train has it (default: %(default)s)")
     add_download(parser)
     parser.add_argument("--size", type=count, metavar="PIXELS", help="of a side, as train has it")
-    parser.add_argument("--picture", type=natural, default=0, metavar="N", help="of the training set (default: 0)")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of what is random (default: 0)")
+    parser.add_argument("--picture", type=natural, metavar="N", help="of the training set (default: 0)")
+    parser.add_argument("--seed", type=natural, metavar="N", help="of what is random (default: 0)")
     add_augmentation(parser)
 
 
@@ -35,20 +35,23 @@ def run(args: argparse.Namespace) -> int:
 
     if args.preview is None and args.write_mean_image is None:
         raise UserError("expected --preview PNG or --write-mean-image NPY")
+    if args.preview is None and (args.picture is not None or args.seed is not None):
+        raise UserError("--picture, --seed: expected --preview with them: the mean image is of all pictures")
+    number, seed = args.picture or 0, args.seed or 0
     with sentences():
         fetch(args)
         loaded = data.load(args.data)
         preparation = augmented(args, loaded, args.size)
         if args.preview is not None:
-            if args.picture >= len(loaded.train):
-                raise UserError(f"--picture: expected 0 to {len(loaded.train) - 1}, got {args.picture}")
-            picture = loaded.train.image(args.picture)
-            label = loaded.train.classes[loaded.train.labels[args.picture]]
+            if number >= len(loaded.train):
+                raise UserError(f"--picture: expected 0 to {len(loaded.train) - 1}, got {number}")
+            picture = loaded.train.image(number)
+            label = loaded.train.classes[loaded.train.labels[number]]
             title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
             try:
                 from ..data.contact_sheet import contact_sheet
 
-                contact_sheet(args.preview, picture, preparation, title, args.seed)
+                contact_sheet(args.preview, picture, preparation, title, seed)
             except ImportError as error:
                 raise UserError(
                     f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}"
@@ -56,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
             print(args.preview)
         if args.write_mean_image is not None:
             side = preparation.resize
-            number = len(loaded.train)
+            total = len(loaded.train)
             pictures = tqdm(
-                readable(loaded.train, np.arange(number)), "mean image", total=number, leave=False, disable=None
+                readable(loaded.train, np.arange(total)), "mean image", total=total, leave=False, disable=None
             )
             mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
             with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:

@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import DEVICES, DeviceError
+
+if TYPE_CHECKING:
+    from ..runs import Trained
 
 MODELS = ("alexnet", "alexnet_keras", "alexnet_2012")
 VARIANTS = ("paper", "code")
@@ -45,19 +49,18 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def add_model(parser: argparse._ActionsContainer) -> None:
+def add_model(parser: argparse._ActionsContainer, default: str = "alexnet") -> None:
+    """--model and --variant, both None where they are not given; ``default`` is what the help says of that."""
     parser.add_argument(
         "--model",
         choices=MODELS,
-        default="alexnet",
         help="alexnet: torchvision's; alexnet_keras: the Keras Sequential; alexnet_2012: the original with two towers "
-        "(default: %(default)s)",
+        f"(default: {default})",
     )
     parser.add_argument(
         "--variant",
         choices=VARIANTS,
-        default="paper",
-        help="of alexnet_2012: as the paper describes it or as its code has it (default: %(default)s)",
+        help="variant of alexnet_2012: as the paper describes it or as its code has it (default: paper)",
     )
 
 
@@ -76,6 +79,19 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_FILE",
         help="a run's folder, or a file as of torchvision or Keras: docs/weights.md (default: the newest run in runs/)",
     )
+
+
+OF_WEIGHTS = "what the run or the file says; alexnet where it says nothing. Another one than it says is refused"
+
+
+def tell_of(path: object, trained: "Trained", classes: str | None = None) -> None:
+    """On standard error: what there is to know of weights, and what was assumed because they do not say it."""
+    for note in trained.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    assumed = trained.assumed | ({"classes": classes} if classes else {})
+    if assumed:
+        parts = "; ".join(f"{name}: {value}" for name, value in assumed.items())
+        print(f"Note: {path} does not say all that it takes to use it. Assumed are {parts}", file=sys.stderr)
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:

@@ -2,6 +2,9 @@
 
 Without arguments the newest run in runs/ is tested on the test pictures of its own data. With --data, on
 the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
+
+The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
+they are matched by position, and a note says so.
 """
 
 import argparse
@@ -11,17 +14,33 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .common import add_device, add_download, add_json, add_model, add_weights, count, fetch, print_json, sentences
+from .class_names import add_classes, given_names, imagenet_names
+from .common import (
+    OF_WEIGHTS,
+    add_device,
+    add_download,
+    add_json,
+    add_model,
+    add_weights,
+    count,
+    fetch,
+    print_json,
+    sentences,
+    tell_of,
+)
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..metrics import Evaluation
+    from ..runs import Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     parser.add_argument("--data", metavar="FOLDER", help="as train has it (default: the run's own data)")
     add_download(parser)
-    add_model(parser)
+    add_model(parser, OF_WEIGHTS)
+    add_classes(parser)
     parser.add_argument(
         "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
     )
@@ -46,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from .. import data, metrics, runs
 
     with sentences():
+        if args.download and args.data is None:
+            raise ValueError("--download: expected --data with it: cifar10, cifar100 or fashion-mnist")
         fetch(args)
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
@@ -55,26 +76,41 @@ def run(args: argparse.Namespace) -> int:
         elif args.data is None:
             raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
         else:
-            source, test = args.data, data.load_test(args.data, trained.classes)
-        if len(test.classes) != net.num_classes:
-            raise ValueError(f"{source} has {len(test.classes)} classes, but {path} knows {net.num_classes}")
+            source, test = args.data, data.load_test(args.data)
+        matched = data.match(source, test, _known_classes(trained, args.classes, test), net.num_classes)
+        classes = matched.dataset.classes
         batch_size = -(-args.batch_size // 10) if args.ten_crop else args.batch_size
-        loader = data.Loader(test, trained.preparation, batch_size, ten_crop=args.ten_crop)
+        loader = data.Loader(matched.dataset, trained.preparation, batch_size, ten_crop=args.ten_crop)
         batches = tqdm(loader.batches(), total=len(loader), desc="evaluate", unit="batch", leave=False, disable=None)
         result = metrics.evaluate(net, batches)
         if args.out:
-            _write(args.out, f"{path} on {source}", test.classes, result)
+            _write(args.out, f"{path} on {source}", classes, result)
 
+    notes = [*trained.notes, *([matched.note] if matched.note else [])]
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
-        print_json({"weights": str(path), "data": str(source), **figures, "skipped": loader.skipped})
+        told = {"classes_matched_by": matched.by, "assumed": trained.assumed, "notes": notes}
+        print_json({"weights": str(path), "data": str(source), **figures, "skipped": loader.skipped, **told})
         return 0
+    tell_of(path, trained)
+    if matched.note:
+        print(f"Note: {matched.note}", file=sys.stderr)
     for picture, reason in loader.skipped.items():
         print(f"left out: {picture}: {reason}", file=sys.stderr)
     print(f"{path} on {result.images:,} images of {source}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
     return 0
+
+
+def _known_classes(trained: "Trained", file: str | None, test: "Dataset") -> list[str] | None:
+    """The names of the network's classes; None where nobody says them. ImageNet's, where the data have such."""
+    if file is not None:
+        return given_names(trained, file)
+    if trained.classes is None and trained.net.num_classes == 1000:
+        names = imagenet_names()
+        return names if set(test.classes) <= set(names) else None
+    return trained.classes
 
 
 def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:

@@ -5,20 +5,31 @@
     alexnet-np export net.weights.h5      for a Keras model with the same layers: load_weights
     alexnet-np export net.keras           the Keras model, of alexnet_keras: keras.saving.load_model
 
-docs/weights.md says what each of them expects of its images.
+.onnx and .safetensors files also keep the names of the classes and how images are prepared, with the mean image if
+there is one. docs/weights.md says how to read that, and what each of them expects of its images.
 """
 
 import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from .common import add_model, add_weights, count, sentences
+from .common import OF_WEIGHTS, UserError, add_model, add_weights, count, sentences, tell_of
+
+if TYPE_CHECKING:
+    from ..data import Preparation
+    from ..runs import Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="to write: .onnx, .safetensors, .weights.h5 or .keras")
     add_weights(parser)
-    add_model(parser)
+    add_model(parser, OF_WEIGHTS)
     parser.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of a side, fixed in a .onnx file (default: the run's, else 224)"
+        "--size",
+        type=count,
+        metavar="PIXELS",
+        help="side of the images, fixed in a .onnx file and of no other (default: the run's, else 224; 227 for "
+        "alexnet_keras)",
     )
 
 
@@ -26,17 +37,46 @@ def run(args: argparse.Namespace) -> int:
     from .. import runs, weights
 
     with sentences():
+        onnx = args.file.endswith(".onnx")
+        if args.size and not onnx:
+            raise UserError(f"--size: expected a .onnx file, which has the size of its images, got {args.file}")
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
-        size = args.size or trained.preparation.size
-        if args.file.endswith(".onnx"):
-            weights.export_onnx(trained.net, args.file, (size, size))
+        preparation = _of_size(trained.preparation, args.size)
+        size = preparation.size
+        description = trained.description and replace(trained.description, preparation=preparation)
+        if onnx:
+            weights.export_onnx(trained.net, args.file, (size, size), description)
+        elif args.file.endswith(weights.SAFETENSORS):
+            weights.save(trained.net, args.file, description)
         else:
             weights.save(trained.net, args.file)
-    name, preparation = type(trained.net).__name__, trained.preparation
+    tell_of(path, trained)
+    name = type(trained.net).__name__
     print(f"{args.file}: {name} for {trained.net.num_classes} classes, from {path}")
-    mean = preparation.mean_image or preparation.mean
-    print(f"It takes RGB, 0 to 1, less {mean}, divided by {preparation.std}")
-    if args.file.endswith(".onnx"):
-        print(f"as images (N, 3, {size}, {size})")
+    print(f"It takes images {preparation.in_words()}")
+    if onnx:
+        print(f"as (N, 3, {size}, {size}), channels first")
+    kept = _kept(args.file, trained)
+    if kept:
+        print(kept)
     return 0
+
+
+def _of_size(preparation: "Preparation", size: int | None) -> "Preparation":
+    """The same for squares of another size, cut from images that are resized in proportion."""
+    if size is None or size == preparation.size:
+        return preparation
+    if preparation.mean_image is not None:
+        raise ValueError(f"--size: expected {preparation.size}, the size of the run, whose mean image fits no other")
+    return replace(preparation, size=size, resize=round(size * preparation.resize / preparation.size))
+
+
+def _kept(file: str, trained: "Trained") -> str | None:
+    from .. import weights
+
+    if not file.endswith((".onnx", weights.SAFETENSORS)):
+        return "It does not keep the names of the classes, nor how images are prepared: keep these lines"
+    if trained.description is None:
+        return "It does not say how images are prepared, for the weights did not: keep these lines"
+    return None

@@ -20,12 +20,16 @@ TOLD = 5  # pictures that could not be read, after an epoch
 
 
 class Keeper:
-    """Writes the folder of a run. ``say`` tells a person something; minutes are the least between two."""
+    """Writes the folder of a run. ``say`` tells a person something; minutes are the least between two.
+
+    ``description`` is what its files of weights say of themselves.
+    """
 
     def __init__(
         self,
         say: Callable[[str], None],
         trainer: Trainer,
+        description: weights.Description,
         data_name: str,
         folder: Path,
         checkpoint_minutes: float,
@@ -34,6 +38,7 @@ class Keeper:
     ) -> None:
         self.say = say
         self.trainer = trainer
+        self.description = description
         self.data_name = data_name
         self.folder = folder
         self.checkpoint_seconds = 60 * checkpoint_minutes
@@ -67,7 +72,7 @@ class Keeper:
             runs.write_evaluation(self.folder, trainer.test.dataset.classes, result)
         if self.best is None or line.rank > self.best.rank:
             with self._going_on(), trainer.delivered():
-                weights.save(trainer.net, runs.best_path(self.folder, line.epoch))
+                weights.save(trainer.net, runs.best_path(self.folder, line.epoch), self.description)
                 self.best = line
                 self._remove_outdone()
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
@@ -112,7 +117,7 @@ class Keeper:
             else:
                 trainer.average, outcome, self.result = None, self.best, None
         with trainer.delivered():
-            weights.save(trainer.net, folder / runs.WEIGHTS)
+            weights.save(trainer.net, folder / runs.WEIGHTS, self.description)
         checkpoints.remove_ring(folder / runs.CHECKPOINTS)  # from here on the run is finished, whatever may fail
         self._remove_outdone()
         self.result = self.result or trainer.evaluate(trainer.test.batches())

@@ -48,6 +48,20 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, **options, default=field.default, help=f"{text} (default: %(default)s)")
 
 
+# Settings that only some choices of another setting look at.
+ONLY_WITH = {
+    "step_epochs": ("schedule", ("step",)),
+    "gamma": ("schedule", ("step", "plateau", "2012")),
+    "patience": ("schedule", ("plateau",)),
+    "bias_decay": ("optimizer", ("sgd",)),
+}
+
+
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
-    """The recipe that the flags ask for. ValueError where it makes no sense."""
-    return Recipe(**{name: getattr(args, name) for name in FLAGS})
+    """The recipe that the flags ask for. ValueError where it makes no sense, or a setting would be ignored."""
+    recipe = Recipe(**{name: getattr(args, name) for name in FLAGS})
+    for name, (other, values) in ONLY_WITH.items():
+        if getattr(recipe, name) != getattr(Recipe, name) and getattr(recipe, other) not in values:
+            flag, needed = name.replace("_", "-"), " or ".join(values)
+            raise ValueError(f"--{flag}: expected --{other} {needed} with it, got {getattr(recipe, other)}")
+    return recipe

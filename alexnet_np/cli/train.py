@@ -37,7 +37,6 @@ from .stop import Stopped, StopRequest
 
 if TYPE_CHECKING:
     from ..data import Data
-    from ..models import Network
     from ..runs import Settings
     from ..training import Trainer
     from .keeping import Keeper
@@ -55,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); docs/data.md",
     )
     add_download(data)
-    add_model(data)
+    add_model(data, "that of --weights, else alexnet")
     data.add_argument(
         "--weights",
         metavar="RUN_OR_FILE",
         help="to begin with, for fine-tuning: a run's folder, or a file as of torchvision or Keras (docs/weights.md); "
-        "a last layer for another number of classes begins anew",
+        "a last layer for other classes begins anew",
     )
     data.add_argument(
         "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
@@ -100,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import backend, checkpoints, runs, training
+    from .. import backend, checkpoints, fine_tuning, runs, training
     from ..data import WORKERS, DataError
     from ..step import NotFiniteError
     from .keeping import Keeper
@@ -120,8 +119,10 @@ def run(args: argparse.Namespace) -> int:
         net = settings.build(recipe.seed, init="zeros" if checkpoint else None)
         net.to(args.device, precision=args.precision)
         if args.weights and not checkpoint:
-            _begin_with(say, net, Path(args.weights))
+            became = fine_tuning.begin_with(net, args.weights, settings.classes)
+            say(f"weights of {args.weights}; {became}")
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
+        description = settings.describe()
         trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
             trainer.resume(checkpoint)
@@ -135,7 +136,16 @@ def run(args: argparse.Namespace) -> int:
                 config.write(folder / runs.CONFIG, args.parser, vars(args))
             _introduce(say, settings, data, trainer, args.device)
             with closing(
-                Keeper(say, trainer, data.name, folder, args.checkpoint_minutes, args.figure_minutes, args.tensorboard)
+                Keeper(
+                    say,
+                    trainer,
+                    description,
+                    data.name,
+                    folder,
+                    args.checkpoint_minutes,
+                    args.figure_minutes,
+                    args.tensorboard,
+                )
             ) as keeper:
                 finished = _train(say, trainer, keeper, stop, fine_tuning=args.weights is not None)
                 if finished:
@@ -187,6 +197,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     """Also says in ``args`` what was left open: see config.write."""
     from .. import data, runs
 
+    variant = _choose_model(args)
     fetch(args)
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
     args.weights = args.weights and str(Path(args.weights).resolve())
@@ -194,15 +205,24 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size
-    return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
+    return runs.Settings(args.model, variant, loaded.train.classes, args.data, preparation), loaded
 
 
-def _begin_with(say: telling.Say, net: "Network", path: Path) -> None:
-    """The first weights of a run that fine-tunes."""
+def _choose_model(args: argparse.Namespace) -> str:
+    """Say in ``args`` which network it is, that of --weights where they say so; returns its variant."""
     from .. import runs, weights
 
-    new = weights.load(net, path / runs.WEIGHTS if path.is_dir() else path, strict=False)
-    say(f"weights of {path}" + (f"; new are {', '.join(new)}" if new else ""))
+    default = "alexnet"
+    if args.weights:
+        if description := runs.description_of(args.weights):
+            args.model, variant = runs.confirmed_model(args.weights, description, args.model, args.variant)
+        elif weights.describes_layers(args.weights):
+            default = "alexnet_keras"
+    if not args.weights or description is None:
+        args.model, variant = runs.chosen_model(args.model, args.variant, default)
+    if args.model == "alexnet_2012":
+        args.variant = variant
+    return variant
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":

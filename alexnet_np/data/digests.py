@@ -16,7 +16,7 @@ def digests(train: Dataset, test: Dataset, preparation: Preparation) -> dict[str
     return {
         "training pictures": _of_dataset(train),
         "test pictures": _of_dataset(test),
-        "preparation": _of_preparation(preparation),
+        "preparation": of_preparation(preparation),
     }
 
 
@@ -32,9 +32,9 @@ def _of_dataset(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _of_preparation(preparation: Preparation) -> str:
+def of_preparation(preparation: Preparation) -> str:
     """Of all settings, and of what is in the file of the mean image."""
     digest = blake2b(json.dumps(asdict(preparation)).encode(), digest_size=16)
-    if preparation.mean_image is not None:
+    if isinstance(preparation.mean_image, str):
         digest.update(Path(preparation.mean_image).read_bytes())
     return digest.hexdigest()

@@ -1,15 +1,16 @@
 """What happens to a picture before a network sees it, in training and in the test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from typing import Self
+from numbers import Real
+from typing import Any, Self
 
 import numpy as np
 
 from ..augmentations import AUGMENTATIONS, CROPS
-from . import augmentation
+from . import augmentation, mean_image
 from .images import centre_crop, flip, resize
+from .mean_image import MeanImage
 
 # The means and standard deviations of ImageNet's red, green and blue, as torchvision's weights expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,8 +32,8 @@ class Preparation:
     colour_noise            the paper's, 0.1 there, along ``principal_colours`` (3 rows of r, g, b, 0 to 255)
 
     ``mean`` and ``std`` of each colour are on a scale from 0 to 1. ``mean_image`` is the path of a .npy file,
-    (resize, resize, 3) on a scale from 0 to 255: its centre is subtracted, pixel by pixel, in place of ``mean``,
-    as in 2012.
+    (resize, resize, 3) on a scale from 0 to 255, or a MeanImage, which needs no file: its centre is subtracted, pixel
+    by pixel, in place of ``mean``, as in 2012.
 
     All values are plain: ``Preparation(**json.loads(json.dumps(asdict(preparation))))`` is the same again.
     """
@@ -51,11 +52,14 @@ class Preparation:
     hue: float = 0.0
     colour_noise: float = 0.0
     principal_colours: tuple[tuple[float, ...], ...] = augmentation.IMAGENET_COLOURS
-    mean_image: str | None = None
+    mean_image: str | MeanImage | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):  # JSON and TOML know lists only
             object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        if isinstance(self.mean_image, Mapping):
+            object.__setattr__(self, "mean_image", MeanImage(**self.mean_image))
+        self._check_types()
         if not 1 <= self.size <= self.resize:
             raise ValueError(f"size: expected 1 to resize, {self.resize}, got {self.size}")
         if self.crop not in CROPS:
@@ -71,6 +75,31 @@ class Preparation:
             raise ValueError(f"hue: expected 0 to 0.5, half of the colour circle, got {self.hue}")
         if np.shape(self.principal_colours) != (3, 3):
             raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours}")
+        if isinstance(self.mean_image, MeanImage) and self.mean_image.side != self.resize:
+            raise ValueError(f"mean_image: expected {self.resize}x{self.resize} pixels, got {self.mean_image}")
+
+    def _check_types(self) -> None:
+        """What comes from a file may be of any type."""
+        for name in ("size", "resize"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name}: expected a whole number of pixels, got {getattr(self, name)!r:.200}")
+        if type(self.mirror) is not bool:
+            raise ValueError(f"mirror: expected true or false, got {self.mirror!r:.200}")
+        for name in ("brightness", "contrast", "saturation", "hue", "colour_noise"):
+            if not _is_number(getattr(self, name)):
+                raise ValueError(f"{name}: expected a number, got {getattr(self, name)!r:.200}")
+        for name in ("mean", "std", "scale", "ratio"):
+            if not _are_numbers(getattr(self, name)):
+                raise ValueError(f"{name}: expected numbers, got {getattr(self, name)!r:.200}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != 3 or not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        if not (isinstance(self.principal_colours, tuple) and all(map(_are_numbers, self.principal_colours))):
+            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours!r:.200}")
+        if not isinstance(self.mean_image, str | MeanImage | None):
+            raise ValueError(f"mean_image: expected a path or a MeanImage, got {self.mean_image!r:.200}")
 
     @classmethod
     def photographs(cls, size: int = 224) -> Self:
@@ -124,7 +153,7 @@ class Preparation:
         if self.mean_image is None:
             shift = np.tile(np.array(self.mean, np.float32) / std, W)  # (3 W,)
         else:
-            mean = centre_crop(_mean_image(self.mean_image, self.resize), self.size)
+            mean = centre_crop(self._mean_image(), self.size)
             shift = (mean / (255 * std)).reshape(self.size, self.size * C)
         normalised = images.astype(np.float32, order="C")
         rows = normalised.reshape(*shape, W * C)  # a view: ten times as fast as pixel by pixel
@@ -132,18 +161,34 @@ class Preparation:
         rows -= shift
         return normalised
 
+    def with_mean_image(self) -> Self:
+        """The same with the mean image itself in place of its path: what a file of weights carries. Errors: OSError."""
+        if not isinstance(self.mean_image, str):
+            return self
+        return replace(self, mean_image=MeanImage.of(self._mean_image()))
 
-@lru_cache(maxsize=4)
-def _mean_image(path: str, side: int) -> np.ndarray:
-    try:
-        mean = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"mean_image: there is no file {path}") from error
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
-    if mean.shape != (side, side, 3):
-        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {mean.shape}")
-    return mean.astype(np.float32)
+    def in_words(self) -> str:
+        """What is done to a picture before the network sees it in a test: all that another program has to do."""
+        cut = f"the shorter side resized to {self.resize} pixels, {self.size}x{self.size} pixels cut from the middle"
+        if self.mean_image is None:
+            return f"RGB, {cut}, values from 0 to 1, minus {self.mean}, divided by {self.std}"
+        std = tuple(round(255 * s, 6) for s in self.std)
+        middle = f"the middle {self.size}x{self.size} pixels of the mean image ({self.resize}x{self.resize} pixels)"
+        return f"RGB, {cut}, values from 0 to 255, minus {middle}, divided by {std}"
+
+    def _mean_image(self) -> np.ndarray:
+        if isinstance(self.mean_image, MeanImage):
+            return self.mean_image.pixels()
+        assert self.mean_image is not None
+        return mean_image.read(self.mean_image, self.resize)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, tuple) and all(map(_is_number, values))
 
 
 def _tuples(value: object) -> object:

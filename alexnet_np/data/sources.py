@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import cifar, class_folders, download, idx, shards
+from .classes import match
 from .dataset import Arrays, Data, DataError, Dataset, split
 
 DIGITS = "digits"
@@ -35,17 +36,21 @@ def load(source: str | os.PathLike[str] = DIGITS) -> Data:
 def load_test(source: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Dataset:
     """What a finished network is tested on: the test part of data that have one, else all of a folder.
 
-    ``classes`` are those that the network knows, where they are known: labels of class folders are positions in them.
+    ``classes`` are those that the network knows, where they are known: labels are positions in them then, found by name
+    (``classes.match``). DataError for unknown ones.
     """
+    test = _test_part(source)
+    return test if classes is None else match(source, test, classes, len(classes)).dataset
+
+
+def _test_part(source: str | os.PathLike[str]) -> Dataset:
     if source == DIGITS:
         return load(source).test
     source = os.fspath(source)
     if (opened := _other_form(source)) is not None:
         return _data(source, opened).test
     folder = Path(source)
-    return class_folders.data_set(
-        class_folders.find(class_folders.part(folder, *class_folders.TEST) or folder), classes
-    )
+    return class_folders.data_set(class_folders.find(class_folders.part(folder, *class_folders.TEST) or folder))
 
 
 def is_class_folders(source: str | os.PathLike[str]) -> bool:

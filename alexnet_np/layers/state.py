@@ -24,10 +24,18 @@ def take(layer: "Layer", values: Mapping[str, Any]) -> None:
     parameters = {name: p for name, p in layer.named_parameters() if name in values}
     arrays = {}
     for name, parameter in parameters.items():
+        _check_dtype(name, values[name], "fc" if parameter.data.dtype.kind == "c" else "f")
         with naming(name):
             arrays[name] = parameter.backend.asarray(values[name], parameter.data.dtype)
     for name, parameter in parameters.items():
         parameter.data[...] = arrays[name]
+
+
+def _check_dtype(name: str, array: Any, kinds: str) -> None:
+    """Refuse integers, which may be quantised numbers or a mistake, and complex numbers that would lose a part."""
+    dtype = getattr(array, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuc" and dtype.kind not in kinds:
+        raise ValueError(f"state dict: {name}: expected floating-point numbers, got {dtype}")
 
 
 def check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_for
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
     from ..layers import Container
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-WEIGHTS = "model.weights.h5"
+WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 NAMES = {4: "conv2d", 2: "dense"}  # by the axes of the kernel
+# Layers without weights that a .weights.h5 lists; the networks here have them, or they compute nothing in a test. What
+# function an Activation is, such a file does not say.
+WITHOUT_WEIGHTS = (
+    *("activation", "flatten", "input_layer", "max_pooling2d", "re_lu", "softmax"),
+    *("dropout", "spatial_dropout2d", "gaussian_dropout", "gaussian_noise", "alpha_dropout"),
+)
 
 
-def _h5py() -> Any:
+def import_h5py() -> Any:
     try:
         import h5py
     except ModuleNotFoundError as error:
@@ -73,7 +80,7 @@ def read_h5(path: str | os.PathLike[str]) -> list[np.ndarray]:
 
 
 def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
-    h5py = _h5py()
+    h5py = import_h5py()
     arrays = []
     try:
         with h5py.File(file, "r") as h5:
@@ -81,7 +88,9 @@ def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
             listed = "layer_names" in top.attrs
             for dataset in _keras2(top) if listed else _keras3(top):
                 if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
-                    raise ValueError(f"{dataset.name}: expected floating-point numbers in the file itself")
+                    expected = "expected floating-point numbers in the file itself"
+                    why = ": a quantised model" if dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 1 else ""
+                    raise ValueError(f"{dataset.name}: {expected}, got {dataset.dtype}{why}")
                 size -= dataset.nbytes  # nothing is compressed in a file of Keras's
                 if size < 0:
                     raise ValueError(f"{dataset.name}: shape {dataset.shape} has more numbers than the file")
@@ -96,6 +105,9 @@ def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
 def _keras3(h5: Any) -> Iterator[Any]:
     # The first files of this kind, by Keras 2.12, had another name for it.
     layers = _inside(h5, "_layer_checkpoint_dependencies" if "_layer_checkpoint_dependencies" in h5 else "layers")
+    for name in layers:
+        if re.sub(r"_\d+$", "", name) not in (*NAMES.values(), *WITHOUT_WEIGHTS):
+            raise ValueError(f"layer {name[:200]!r} is of a kind that no network here has")
     for kind in NAMES.values():
         number = 0
         while (name := _numbered(kind, number)) in layers:
@@ -108,6 +120,8 @@ def _keras3(h5: Any) -> Iterator[Any]:
 def _keras2(h5: Any) -> Iterator[Any]:
     for layer in _texts(h5, "layer_names"):
         for name in _texts(_inside(h5, layer), "weight_names"):
+            if re.sub(r":\d+$", "", name).rpartition("/")[2] not in ("kernel", "bias"):
+                raise ValueError(f"layer {layer[:200]!r}: expected a kernel and a bias only, got {name[:200]!r}")
             yield _inside(h5, layer, *name.split("/"))
 
 
@@ -117,7 +131,7 @@ def _texts(group: Any, attribute: str) -> list[str]:
 
 def _inside(group: Any, *path: str) -> Any:
     """What lies there; a link to elsewhere, or to another file, is refused."""
-    h5py = _h5py()
+    h5py = import_h5py()
     for name in path:
         if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
             raise ValueError(f"expected {name[:200]!r} in {group.name}")
@@ -142,14 +156,14 @@ def write_archive(net: "Container", path: Path) -> None:
     config = json.dumps(_model(net))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.0.0"}))
-        archive.writestr("config.json", config)
+        archive.writestr(CONFIG, config)
         archive.writestr(WEIGHTS, _h5(net))
 
 
 def _h5(net: "Container") -> bytes:
     file = io.BytesIO()
     layers: dict[str, int] = {}
-    with _h5py().File(file, "w") as h5:
+    with import_h5py().File(file, "w") as h5:
         for name, layer in net.steps():
             parameters = [parameter for _, parameter in layer.named_parameters()]
             if not parameters:

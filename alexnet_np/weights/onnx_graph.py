@@ -42,6 +42,7 @@ from ..layers import (
 )
 from ..layers.base import Layer, Shape
 from ..layers.classes import describes_forward, is_as_its_class_says
+from .description import Description
 from .files import writing
 from .layouts import Image, to_torch_layout, torch_name
 
@@ -51,13 +52,18 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 17, 8
 
 
-def export_onnx(net: "Container", path: str | os.PathLike[str], size: tuple[int, int] = (224, 224)) -> None:
+def export_onnx(
+    net: "Container",
+    path: str | os.PathLike[str],
+    size: tuple[int, int] = (224, 224),
+    description: Description | None = None,
+) -> None:
     """Write the network for images of ``size`` (H, W); the file appears whole or not at all.
 
     Input "images" (N, 3, H, W); output "probabilities" where the network ends in a softmax, else "logits",
-    (N, num_classes). Raises ValueError where the network takes no images of this size, TypeError where it has a layer
-    of another class without ``to_onnx`` (see above), OSError where the file cannot be written, ModuleNotFoundError
-    without the onnx package.
+    (N, num_classes). A ``description`` is kept in the file's metadata. Raises ValueError where the network takes no
+    images of this size, TypeError where it has a layer of another class without ``to_onnx`` (see above), OSError where
+    the file cannot be written, ModuleNotFoundError without the onnx package.
     """
     try:
         import onnx
@@ -70,6 +76,8 @@ def export_onnx(net: "Container", path: str | os.PathLike[str], size: tuple[int,
     model = onnx.helper.make_model(
         graph.proto(), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
+    if description is not None:
+        onnx.helper.set_model_props(model, description.metadata())
     with writing(path) as unfinished:
         unfinished.write_bytes(model.SerializeToString())
 

@@ -1,0 +1,77 @@
+"""Whose class is whose: the labels of one data set as positions in the classes that a network knows."""
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dataset import DataError, Dataset
+
+FEW = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Matched:
+    """``dataset`` with the network's classes and labels, matched ``by`` "name" or "position"; a ``note`` to tell."""
+
+    dataset: Dataset
+    by: str
+    note: str | None = None
+
+
+def are_numbers(classes: Sequence[str]) -> bool:
+    """Whether the names are only the numbers from 0, in any order: those of classes that nobody has named."""
+    return sorted(classes) == sorted(map(str, range(len(classes))))
+
+
+def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_classes: int) -> Matched:
+    """The data set with labels that are positions in ``known``, the names of a network's ``num_classes`` classes.
+
+    Names decide, in whatever order they stand. Only where ``known`` is None, or the classes of the data are just
+    numbers, positions do, and the note says so. The data may have some of the classes only. Raises DataError for names
+    that the network does not know, and for numbers of classes that differ.
+    """
+    theirs = dataset.classes
+    present = [theirs[label] for label in np.unique(dataset.labels)]
+    if known is not None and list(known) == theirs:
+        return Matched(dataset, "name")
+    if known is not None and set(present) <= set(known):
+        position = {name: number for number, name in enumerate(known)}
+        if twice := [name for name in present if known.count(name) > 1 or theirs.count(name) > 1]:
+            raise DataError(f"{source}: expected different names of all classes, got {twice[0]!r} more than once")
+        labels = [position.get(name, -1) for name in theirs]
+        part = f"{source} has {len(present)} of the {len(known)} classes" if len(present) < len(known) else None
+        return Matched(_relabelled(dataset, labels, known), "name", part)
+    if known is not None and not are_numbers(theirs):
+        unknown = [name for name in present if name not in known]
+        advice = "name them as they were in training, or take other data"
+        if are_numbers(known):
+            advice = "the network's have only numbers; evaluate --classes FILE names them, a line each"
+        raise DataError(f"{source}: unknown classes {few(unknown)} (known are {few(known)}): {advice}")
+    if len(theirs) != num_classes:
+        raise DataError(
+            f"{source} has {len(theirs)} classes, but the network knows {num_classes}, and without names on both sides "
+            "(classes.txt names those of IDX files and shards) nobody can tell which is which"
+        )
+    labels = list(map(int, theirs)) if are_numbers(theirs) else list(range(num_classes))
+    if known is not None:
+        names, nameless = list(known), f"{source} does"
+    else:
+        names, nameless = sorted(theirs, key=int) if are_numbers(theirs) else theirs, "the weights do"
+    pairs = few([f"{number} is {name}" for number, name in enumerate(names)])
+    note = f"classes are matched by position, because {nameless} not name them: {pairs}"
+    return Matched(_relabelled(dataset, labels, names), "position", note)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of many names."""
+    more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
+
+
+def _relabelled(dataset: Dataset, labels: Sequence[int], classes: Sequence[str]) -> Dataset:
+    """The data set with its label k replaced by ``labels[k]``."""
+    other = copy(dataset)
+    Dataset.__init__(other, classes, np.array(labels, np.int64)[dataset.labels])
+    return other
