@@ -12,7 +12,9 @@ import pytest
 
 TESTS = Path(__file__).parent
 FILES = ["test_layers.py", "test_step.py", "kernels/cpu/test_winograd.py", "kernels/cpu/test_gemm.py"]
-FILES += [f"kernels/test_{name}.py" for name in "every_kernel conv linear pool norm fused sgd dropout".split()]
+FILES += [
+    f"kernels/test_{name}.py" for name in ["every_kernel", "conv", "linear", "pool", "norm", "fused", "sgd", "dropout"]
+]
 OTHERS = ("gpu", "reference", "float64", "pretend", "recording", "recorded")  # what has nothing to do with threads
 
 
