@@ -113,14 +113,14 @@ class Recorder:
         xp.get_default_memory_pool().free_all_blocks()
         with xp.cuda.using_allocator(_allocator(xp.cuda, self._pool)), stream:
             inputs = tuple(map(xp.empty_like, inputs))
-            stream.begin_capture()
-            try:
+            try:  # an interrupt, too, must end the capture
+                stream.begin_capture()
                 results = function(*inputs)
+                graph = stream.end_capture()
             except BaseException:
                 with suppress(Exception):  # it is the first error that matters
                     stream.end_capture()
                 raise
-            graph = stream.end_capture()
         return _Recording(graph, fixed, inputs, results)
 
 

@@ -101,6 +101,23 @@ def failing_task(number: int) -> None:
     time.sleep(0.0005)
 
 
+class Interrupts:
+    """KeyboardInterrupt after a while, as Ctrl-C raises it; where ``again`` is given, once more that much later."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        signal.signal(signal.SIGALRM, self._raise)
+
+    def arm(self, after: float, again: float = 0.0) -> None:
+        self.left = 2 if again else 1
+        signal.setitimer(signal.ITIMER_REAL, after, again)
+
+    def _raise(self, *_: object) -> None:
+        if self.left:
+            self.left -= 1
+            raise KeyboardInterrupt
+
+
 def thread_count() -> int:
     """The threads of this process; 0 where the system does not say."""
     return len(os.listdir(TASKS)) if os.path.isdir(TASKS) else 0
@@ -122,6 +139,7 @@ def interrupt(count: int, seed: int) -> None:
         seconds[name] = time.perf_counter() - start
     gc.collect()
     leased, started = memory.leased_bytes(), thread_count()
+    interrupts = Interrupts()
 
     interrupted = 0
     names = list(everything)
@@ -131,15 +149,18 @@ def interrupt(count: int, seed: int) -> None:
         restore()
         try:
             try:
-                signal.setitimer(signal.ITIMER_REAL, draws.uniform(1e-6, 1.2 * seconds[name]))
+                again = draws.choice([0.0, draws.uniform(1e-5, 1e-3)])
+                interrupts.arm(draws.uniform(1e-6, 1.2 * seconds[name]), again)
                 if draws.random() < 0.1:
                     threads.run(failing_task, [(n,) for n in range(5)])
                 act()
             except ZeroDivisionError:
                 pass
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            interrupts.left = 0
         except KeyboardInterrupt:
+            interrupts.left = 0  # before anything is called, where the second one could be raised
             interrupted += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for other in (name, draws.choice(names)):
             act, restore = everything[other]
             restore()
@@ -152,7 +173,7 @@ def interrupt(count: int, seed: int) -> None:
 
 def interrupt_starts(count: int, seed: int) -> None:
     """Interrupt the first start of the helpers. A forked child has none yet, and everything is compiled."""
-    draws = random.Random(seed)
+    draws, interrupts = random.Random(seed), Interrupts()
     case = CASES["linear: blocks and a rest"]
     arrays = case.arrays("float32")
     expected = bits(case.run(KERNELS, arrays))
@@ -162,7 +183,7 @@ def interrupt_starts(count: int, seed: int) -> None:
         if child == 0:
             code = 1
             try:
-                signal.setitimer(signal.ITIMER_REAL, moment)
+                interrupts.arm(moment)
                 case.run(KERNELS, arrays)
                 time.sleep(1)
                 print("the interrupt was lost")
@@ -185,7 +206,6 @@ def _pool_is_complete(right: Callable[[], bool]) -> bool:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGALRM, signal.default_int_handler)  # raises KeyboardInterrupt, as Ctrl-C does
     interrupt(int(sys.argv[1]), int(sys.argv[2]))
     if thread_count():
         interrupt_starts(int(sys.argv[1]) // 10, int(sys.argv[2]))
