@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,18 @@ def test_without_a_folder_to_write_to_nothing_is_cached_and_all_works() -> None:
     )
     result = _python(code, NUMBA_CACHE_DIR="", **places)
     assert result.stdout.split() == ["True", "None"], result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners of files")
+def test_the_temporary_folder_is_not_the_package_and_is_the_users_own(tmp_path) -> None:
+    """Python started there imports the package, not the folder; code that others could have put there is not run."""
+    nowhere = os.path.join(os.devnull, "nowhere")
+    places = {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "NUMBA_CACHE_DIR": "", "TMPDIR": str(tmp_path)}
+    code = "from alexnet_np.kernels.cpu import jit\nprint(jit.cache_folder())"
+    folder = Path(_python(code, **places).stdout.strip())
+    assert folder.parent.parent == tmp_path and not folder.parent.name.isidentifier()
+    folder.parent.chmod(0o777)
+    assert _python(code, **places).stdout.strip() == "None"
 
 
 def test_counts_are_only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
