@@ -38,6 +38,11 @@ def evaluate(net: Container, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
 
     Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
     """
+    if not isinstance(net, Container):
+        raise TypeError(
+            f"evaluate: net: expected a network or another Container, got {type(net).__name__} (layers.Sequential "
+            "makes one of layers)"
+        )
     answer = Inference(net)
     images = top1 = top5 = 0
     loss_sum = 0.0

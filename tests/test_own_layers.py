@@ -776,3 +776,75 @@ def test_a_checkpoint_of_other_generators_changes_nothing():
     with pytest.raises(ValueError, match="expected the states of 1 random generators, got 0"):
         trainer.resume(begun)
     assert_same(weights_of(net), before)
+
+
+# ---- torch's order of what is flattened
+
+
+def in_torch(state, name, x):
+    """torch's Linear, or 1x1 convolution, of this name."""
+    w, b = (torch.tensor(np.ascontiguousarray(state[f"{name}.{kind}"])) for kind in ("weight", "bias"))
+    return torch.nn.functional.conv2d(x, w, b) if w.ndim == 4 else torch.nn.functional.linear(x, w, b)
+
+
+class Squeeze(layers.Layer):
+    """x times a factor for each channel, by a Linear on the means: before the Flatten."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.fc = Linear(channels, channels)
+
+    def forward(self, x, training=False):
+        return x * self.fc.forward(x.mean(axis=(1, 2)), training)[:, None, None]
+
+
+@pytest.mark.parametrize("pool", [[], [layers.AdaptiveAvgPool2d((2, 3))]])
+def test_only_the_linear_after_a_flatten_takes_an_image_in_torchs_order(pool):
+    size = 6 if pool else 36
+    net = Sequential(
+        Conv2d(3, 4, 1), Squeeze(4), *pool, Flatten(), layers.Dropout(), ReLU(), Linear(4 * size, 5), Linear(5, 4)
+    )
+    x = images(2, 6)
+    state, n = {name: array.copy() for name, array in weights.to_torch(net).items()}, len(pool)
+    y = in_torch(state, "0", torch.tensor(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+    y = y * in_torch(state, "1.fc", y.mean(dim=(2, 3)))[:, :, None, None]
+    if pool:
+        y = torch.nn.functional.adaptive_avg_pool2d(y, (2, 3))
+    y = in_torch(state, f"{n + 6}", in_torch(state, f"{n + 5}", torch.relu(y.flatten(1))))
+    assert relative_error(net.forward(x, keep=False), y.numpy()) <= 1e-5
+    other = {name: np.zeros_like(array) for name, array in net.state_dict().items()}
+    before = weights_of(net)
+    net.load_state_dict(other)
+    weights.layouts.load_torch(net, state)
+    assert_same(weights_of(net), before)
+
+
+@pytest.mark.parametrize("how", ["two heads", "flatten inside", "between"])
+def test_an_order_that_is_not_known_is_refused(how):
+    class Own(layers.Layer):
+        def __init__(self, *inside):
+            super().__init__()
+            for i, layer in enumerate(inside):
+                setattr(self, f"layer{i}", layer)
+
+    end = {
+        "two heads": [Flatten(), Own(Linear(144, 2), Linear(144, 3))],
+        "flatten inside": [Own(Flatten(), Linear(144, 2))],
+        "between": [Flatten(), Own(), Linear(144, 2)],
+    }[how]
+    with pytest.raises(ValueError, match=r"weights: \d, Own, (takes a flattened image|has a Flatten inside): expected"):
+        weights.to_torch(Sequential(Conv2d(3, 4, 1), *end))
+
+
+def test_what_is_no_network_or_state_meets_a_sentence(tmp_path):
+    net = Sequential(Linear(2, 3))
+    for state in (None, [1, 2]):
+        with pytest.raises(TypeError, match="state dict: expected a dict of names and arrays, got"):
+            net.load_state_dict(state)
+    with pytest.raises(TypeError, match="evaluate: net: expected a network or another Container, got Linear"):
+        metrics.evaluate(net[0], [])
+    description = weights.Description("alexnet", None, ["a", "b"], PREPARATION)
+    with pytest.raises(ValueError, match="classes: expected 3 names, got 2"):
+        weights.save(net, tmp_path / "a.safetensors", description)
+    net.children["1"] = Noise()  # nobody knows how many classes that gives
+    weights.save(net, tmp_path / "a.safetensors", description)
