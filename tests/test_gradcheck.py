@@ -894,6 +894,13 @@ def test_the_path_in_the_warning_is_one_that_params_takes(rng, kind):
     assert check(kind(), (x,), params={path: None}).ok
 
 
+def test_an_object_that_holds_itself_has_each_array_once(rng):
+    layer = Held()
+    layer.me, layer.all = layer, [layer, layer.W]
+    with pytest.warns(gradcheck.UnlistedArrays, match="depends on W, which"):
+        check(layer, (rng.standard_normal((5, 4)),))
+
+
 def test_arrays_of_layers_in_a_container_have_a_path(rng):
     class Bare(layers.Layer):
         def __init__(self):

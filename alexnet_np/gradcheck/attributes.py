@@ -76,14 +76,19 @@ def search(layer: Any) -> list[tuple[str, Any]]:
     What the forward of a ``layers.Layer`` has saved is left out.
     """
     if not isinstance(layer, Layer):
-        return [(".".join(map(str, keys)), array) for keys, array in _arrays(layer, (), 4)]
+        return [(_path(keys), array) for keys, array in _arrays(layer, (), 4, {})]
     found = []
+    seen: dict[int, Any] = {}
     for place in Tree(layer).places:
         start = (place.path,) if place.path else ()
         for name, value in attributes(place.layer).items():
             if not isinstance(value, Layer) and name not in ("_saved", "_record", "_children"):
-                found += [(".".join(map(str, keys)), array) for keys, array in _arrays(value, (*start, name), 3)]
+                found += [(_path(keys), array) for keys, array in _arrays(value, (*start, name), 3, seen)]
     return found
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    return ".".join(map(str, keys))
 
 
 def attributes(thing: Any) -> dict[str, Any]:
@@ -98,14 +103,18 @@ def is_same(array: Any, other: Any) -> bool:
     return array is other or (both and np.may_share_memory(array, other))
 
 
-def _arrays(thing: Any, keys: tuple[Any, ...], depth: int) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """``depth`` says how many objects deep."""
+def _arrays(thing: Any, keys: tuple[Any, ...], depth: int, seen: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
+    """Keys and array, each array once. ``depth`` says how many objects deep; ``seen`` has what was looked at."""
     if getattr(getattr(thing, "dtype", None), "kind", "") == "f" and getattr(thing, "shape", None) is not None:
-        if not isinstance(thing, np.generic) and thing.size:
+        if not isinstance(thing, np.generic) and thing.size and id(thing) not in seen:
+            seen[id(thing)] = thing
             yield keys, thing
     elif depth and not isinstance(thing, type | FunctionType | MethodType | ModuleType | backends.Backend):
+        if id(thing) in seen:
+            return
+        seen[id(thing)] = thing
         for key, value in _inside(thing):
-            yield from _arrays(value, (*keys, key), depth - 1)
+            yield from _arrays(value, (*keys, key), depth - 1, seen)
 
 
 def _inside(thing: Any) -> Iterable[tuple[Any, Any]]:

@@ -1,4 +1,4 @@
-"""Name the likely mistake behind a wrong gradient.
+"""Name the likely mistake in a wrong gradient.
 
 A mistake in backward usually leaves a gradient that would be right for something else: right but for a
 factor, right if it were turned by 180 degrees, right for a transposed weight, right for the input of the

@@ -20,8 +20,8 @@ def check_in_network(claim: Claim) -> None:
     """GradientError where y or a gradient of the layer between others in a Sequential are not those of it alone.
 
     Before it a 1x1 convolution or a linear layer that changes nothing, after it a ReLU and a pooling: what a backend
-    may take together. Then the parameters' gradients without that of x, and added to those of a backward before, as a step
-    in several parts does. A layer that the network only stops with an error, or with NaN, is not accused.
+    may take together. Then the parameters' gradients without that of x, and added to those of a backward before, as a
+    step in several parts does. A layer that the network only stops with an error, or with NaN, is not accused.
     """
     problem = claim.problem
     if not isinstance(problem, LayerProblem) or not isinstance(problem.layer, Layer) or problem.inputs != 1:

@@ -189,7 +189,7 @@ class LayerProblem(Problem):
             self._forget()
 
     def _write(self, values: Values, direction: Direction, t: complex) -> None:
-        """Give the parameters their values, in place as an optimiser would, where they do not have them yet."""
+        """Give the parameters their values, in place as an optimizer would, where they do not have them yet."""
         for index, parameter in enumerate(self.parameters, self.inputs):
             if index in direction:
                 self._written[index] = None  # before: this may be interrupted

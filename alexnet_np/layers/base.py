@@ -52,11 +52,11 @@ class Layer:
     # ---- what a subclass defines
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        """y = f(x). What backward needs is kept until backward takes it."""
+        """y = f(x). What backward needs is saved until backward takes it."""
         raise NotImplementedError
 
     def backward(self, dy: Any, accumulate: bool = False, input_grad: bool = True) -> Any:
-        """The gradient with respect to x, given that with respect to y; writes ``grad`` of every parameter that learns.
+        """Return dx, given dy, and write ``grad`` of every trainable parameter.
 
         ``accumulate`` adds to the gradients that are there. Without ``input_grad`` the layer may skip
         dx and return None.
