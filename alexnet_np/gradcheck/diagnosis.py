@@ -82,6 +82,8 @@ class Suspicion:
 
 def _added(it: Suspicion) -> str:
     problem = it.claim.problem
+    if not problem.is_parameter(it.index):  # that of an input is returned
+        return ""
     cleared = copies(problem.backward(problem.values, it.claim.dy, clear=True))[it.index]
     added = it.fits(gradient=cleared)
     return "the gradient is added to that of the backward before: it has to be written" if added else ""
