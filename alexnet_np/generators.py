@@ -7,13 +7,16 @@ import numpy as np
 
 from .backend import Backend
 from .layers import Layer
+from .layers.tree import PLAIN, Tree
 
 
 def generators(net: Layer) -> list[Any]:
     """Every generator that is an attribute of a layer, once, in the order of the layers."""
     found: dict[int, Any] = {}
-    for _, layer in net.walk():
-        found |= {id(value): value for value in vars(layer).values() if isinstance(value, kinds(layer.backend))}
+    for layer in Tree(net).layers():
+        for value in vars(layer).values():
+            if value.__class__ not in PLAIN and isinstance(value, kinds(layer.backend)):
+                found[id(value)] = value
     return list(found.values())
 
 

@@ -1,4 +1,4 @@
-"""What a network makes of pictures: loss, top-1 and top-5, accuracy by class, confusion matrix."""
+"""What a network makes of images: loss, top-1 and top-5, accuracy by class, confusion matrix."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ import numpy as np
 from . import losses
 from .backend import to_numpy
 from .inference import Inference
-from .layers import Container
+from .layers import Container, Layer
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Mean loss, and shares of right answers from 0 to 1.
 
-    ``confusion`` (K, K) counts the pictures of each class (row) by the class that they were taken for
+    ``confusion`` (K, K) counts the images of each class (row) by the class that they were taken for
     (column). Of equally likely classes that is the first; ``top1`` counts such a draw as wrong.
     """
 
@@ -28,7 +28,7 @@ class Evaluation:
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """The share of each class's pictures that were taken for it, (K,); NaN where there is no picture."""
+        """The share of each class's images that were taken for it, (K,); NaN where there is no image."""
         images = self.confusion.sum(axis=1)
         return np.where(images > 0, self.confusion.diagonal() / np.maximum(images, 1), np.nan)
 
@@ -36,8 +36,13 @@ class Evaluation:
 def evaluate(net: Container, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     """The network's answers to batches of normalised images and labels, as ``Loader.batches`` gives them.
 
-    Where each picture comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
+    Where each image comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
     """
+    if isinstance(net, Layer) and not isinstance(net, Container):
+        raise TypeError(
+            f"evaluate: net: expected a network or another Container, got {type(net).__name__} (layers.Sequential "
+            "makes one of layers)"
+        )
     answer = Inference(net)
     images = top1 = top5 = 0
     loss_sum = 0.0

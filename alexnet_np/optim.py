@@ -1,9 +1,9 @@
-"""SGD and its learning rate schedules: kernels/reference/sgd.py has the sums."""
+"""SGD and its learning rate schedules: kernels/reference/sgd.py has the kernels."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from math import cos, pi
 from typing import Any
 
@@ -13,7 +13,7 @@ from .layers.parameter import Parameter
 
 @dataclass
 class Group:
-    """Parameters that share a learning rate, momentum and weight decay; schedules change ``lr`` where ``scheduled``."""
+    """Parameters with one learning rate, momentum and weight decay; schedules change ``lr`` where ``scheduled``."""
 
     parameters: list[Parameter]
     lr: float
@@ -29,8 +29,9 @@ class SGD:
     They differ only when lr changes. ``parameters`` is a list of parameters, or of ``Group``; frozen ones
     among them (``requires_grad``) stay as they are.
 
-    ``velocities`` holds v by the name of the parameter, from its first step on. Names are those that the parameters
-    had when the optimiser was made.
+    ``velocities`` holds v by the name that the parameter had when it came to the optimizer, from its first step on.
+    Of parameters with the same name the second is called "weight (2)". A group's ``parameters`` may be assigned anew,
+    as after a layer is replaced: what is in no group any more is forgotten.
     """
 
     def __init__(
@@ -45,31 +46,27 @@ class SGD:
         if not given:
             raise ValueError("SGD: parameters: expected at least one, got none")
         self.groups = given if isinstance(given[0], Group) else [Group(given, lr, momentum, weight_decay)]
-        self._names: dict[int, str] = {}  # by the parameter's id: another call of parameters() may show another path
+        self._names: dict[Parameter, str] = {}
+        self.velocities: dict[str, Any] = {}
         for group in self.groups:
             for name in ("lr", "momentum", "weight_decay"):
                 number("SGD", name, getattr(group, name))
-            for parameter in group.parameters:
-                if not isinstance(parameter, Parameter):
-                    raise TypeError(f"SGD: parameters: expected a Parameter, got {type(parameter).__name__}")
-                if id(parameter) in self._names or parameter.name in self._names.values():
-                    raise ValueError(f"SGD: parameters: expected each name once, got {parameter.name!r} twice")
-                self._names[id(parameter)] = parameter.name
+        self._take_names()
         if rule not in ("torch", "2012"):
             raise ValueError(f"SGD: rule: expected 'torch' or '2012', got {rule!r}")
         self.rule = rule
-        self.velocities: dict[str, Any] = {}
 
     def step(self) -> None:
-        """Update every parameter that learns from its gradient."""
-        learning = [[p for p in group.parameters if p.requires_grad] for group in self.groups]
-        for p in chain.from_iterable(learning):
+        """Update every trainable parameter from its gradient."""
+        self._take_names()
+        trainable = [[p for p in group.parameters if p.requires_grad] for group in self.groups]
+        for p in chain.from_iterable(trainable):
             if p.grad is None:
-                raise RuntimeError(f"SGD: {self._name(p)} has no gradient: step needs a backward before it")
+                raise RuntimeError(f"SGD: {self._names[p]} has no gradient: step needs a backward before it")
             if p.grad.shape != p.data.shape or p.grad.dtype != p.data.dtype:  # resized where it lies
                 expected, got = (f"{array.dtype} of shape {tuple(array.shape)}" for array in (p.data, p.grad))
-                raise ValueError(f"SGD: {self._name(p)}: grad: expected {expected} as data, got {got}")
-        for group, parameters in zip(self.groups, learning, strict=True):
+                raise ValueError(f"SGD: {self._names[p]}: grad: expected {expected} as data, got {got}")
+        for group, parameters in zip(self.groups, trainable, strict=True):
             for backend, some in groupby(parameters, lambda p: p.backend):
                 kernels, ps = backend.kernels, list(some)
                 update = kernels.sgd_torch_all_inplace if self.rule == "torch" else kernels.sgd_2012_all_inplace
@@ -79,7 +76,7 @@ class SGD:
 
     def _velocity(self, p: Parameter) -> Any:
         """0 before its first step. The network may have moved to another device or dtype since the last one."""
-        name = self._name(p)
+        name = self._names[p]
         v = self.velocities.get(name)
         if v is not None and v.shape != p.data.shape:
             raise ValueError(f"SGD: velocities: {name}: expected shape {p.data.shape}, got {v.shape}")
@@ -87,13 +84,27 @@ class SGD:
         self.velocities[name] = v
         return v
 
-    def _name(self, p: Parameter) -> str:
-        """What it was called when the optimiser was made, or when it came to a group."""
-        if id(p) not in self._names:
-            if p.name in self._names.values():
-                raise ValueError(f"SGD: parameters: expected each name once, got {p.name!r} twice")
-            self._names[id(p)] = p.name
-        return self._names[id(p)]
+    def _take_names(self) -> None:
+        """Name new parameters of the groups, and forget those that are in no group any more, with their momentum.
+
+        A name is the parameter's own, and in the optimizer for good: "weight", or "weight (2)" where it is taken.
+        """
+        parameters = [p for group in self.groups for p in group.parameters]
+        if parameters == [*self._names]:
+            return
+        for p in parameters:
+            if not isinstance(p, Parameter):
+                raise TypeError(f"SGD: parameters: expected a Parameter, got {type(p).__name__}")
+        if len(set(parameters)) < len(parameters):
+            twice = next(p for i, p in enumerate(parameters) if p in parameters[:i])
+            raise ValueError(f"SGD: parameters: expected each parameter once, got {twice.name!r} twice")
+        known = {p: name for p, name in self._names.items() if p in set(parameters)}
+        taken = set(known.values())
+        self.velocities = {name: v for name, v in self.velocities.items() if name in taken}
+        self._names = {}
+        for p in parameters:
+            self._names[p] = known.get(p) or next(name for name in _names_like(p.name) if name not in taken)
+            taken.add(self._names[p])
 
     @property
     def lr(self) -> float:
@@ -101,10 +112,15 @@ class SGD:
         return self.groups[0].lr
 
 
+def _names_like(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} ({i})" for i in count(2))
+
+
 def without_bias_decay(
     parameters: Iterable[Parameter], lr: float, momentum: float = 0.0, weight_decay: float = 0.0
 ) -> SGD:
-    """An optimiser that lets only weights decay: a bias needs no small values to keep a function smooth."""
+    """An optimizer that lets only weights decay: a bias needs no small values to keep a function smooth."""
     kernels, biases = _kernels_and_biases(parameters)
     return SGD([Group(kernels, lr, momentum, weight_decay), Group(biases, lr, momentum, 0.0)])
 
@@ -112,7 +128,7 @@ def without_bias_decay(
 def recipe_2012(
     parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.9, weight_decay: float = 0.0005
 ) -> SGD:
-    """The optimiser of the 2012 code: biases at twice the weights' rate and with no decay; rule "2012".
+    """The optimizer of the 2012 code: biases at twice the weights' rate and with no decay; rule "2012".
 
     The weights' rate was divided by 10 at epochs 25, 51 and 79 of 90 (``MultiStepLR``), the biases' rate never.
     """
@@ -128,7 +144,7 @@ def _kernels_and_biases(parameters: Iterable[Parameter]) -> tuple[list[Parameter
 
 
 class Schedule:
-    """Sets the learning rates of an optimiser, from what they are when the schedule is made.
+    """Sets the learning rates of an optimizer, from what they are when the schedule is made.
 
     ``step()`` is called after each epoch, or after each batch where lengths are given in batches. By itself
     the rates are constant; subclasses say in ``scale`` what they are multiplied by. In the first ``warmup``

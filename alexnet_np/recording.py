@@ -23,6 +23,7 @@ from typing import Any
 from . import backend as backends
 from .generators import kinds
 from .layers import Container
+from .layers.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def fixed(net: Container, objects: Iterable[Any] = (), numbers: Iterable[Any] = 
     Settings are attributes that are numbers, texts, or tuples of them: strides, probabilities, ...
     """
     held, settings = [net.backend, *objects], [*numbers]
-    for layer in net._parts():
+    tree = Tree(net)
+    held += [p.data for p in tree.parameters()]
+    for layer in tree.layers():
         held.append(layer)
-        held += [p.data for p in layer._own_parameters()]
         generators = kinds(layer.backend)
         for name, value in vars(layer).items():
             if name in PASSING:
@@ -61,7 +63,7 @@ def fixed(net: Container, objects: Iterable[Any] = (), numbers: Iterable[Any] = 
     return Fixed(tuple(held), tuple(settings))
 
 
-PASSING = frozenset({"_saved", "_forward"})  # of one forward
+PASSING = frozenset({"_saved", "_record"})  # of one forward
 PLAIN = frozenset({bool, int, float, str, type(None)})
 
 

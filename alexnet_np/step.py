@@ -1,4 +1,4 @@
-"""One training step: forward, loss, backward, update. On a GPU it is recorded once and then replayed.
+"""One training step: forward, loss, backward, update. On a GPU it is captured as a CUDA graph once, and then replayed.
 
     step = Step(net, sgd)
     for images, labels in batches:
@@ -6,7 +6,8 @@
         step.raise_if_skipped(loss, images, labels)     # where somebody reads the loss anyway
         schedule.step()
 
-A step that meets NaN or infinity changes no weight and no velocity, and its loss is NaN. Where that is noticed differs:
+A step that meets NaN or infinity changes no weight and no momentum buffer, and its loss is NaN. Where that is noticed
+differs:
 
     "reference", "cpu"    before the update, so the step itself raises NotFiniteError
     "gpu"                 on the device, where the update is skipped: nobody waits for the device in the middle of a
@@ -28,6 +29,8 @@ from . import generators, losses, recording
 from .layers import Container, Conv2d, Linear, Softmax
 from .layers.base import Layer
 from .layers.calls import call_backward, call_forward
+from .layers.parameter import Parameter
+from .layers.tree import Tree
 from .optim import SGD
 
 
@@ -36,13 +39,13 @@ class NotFiniteError(ArithmeticError):
 
 
 class Step:
-    """Calls of it are training steps of ``net``, any container, by the rule and the rates of ``sgd``.
+    """Run one training step of ``net``, any container, by the rule and the rates of ``sgd``.
 
-    ``sgd`` has to have every parameter that learns, and no others; ValueError otherwise, also where layers were
+    ``sgd`` must have every trainable parameter, and no others; ValueError otherwise, also where layers were
     replaced since.
 
     ``graph=False`` never records: for a debugger, and for comparison. Other devices than "gpu" never do.
-    The pictures go through the network in ``parts``, one after another, whose gradients add up to those of the
+    The images go through the network in ``parts``, one after another, whose gradients add up to those of the
     whole batch: less memory, the same step. Gradients of a recorded step are the recording's: they go with it.
     """
 
@@ -57,7 +60,7 @@ class Step:
         net.named_parameters()  # says in a sentence what is wrong with the tree
         self.net = net
         self.sgd = sgd
-        self._check_parameters()
+        self._check_parameters(Tree(net).parameters())
         self.graph = graph
         self.label_smoothing = label_smoothing
         self.parts = parts
@@ -71,21 +74,23 @@ class Step:
         images (N, H, W, 3), labels (N,) integers; NumPy arrays are moved to the network's device. On "gpu" both results
         are arrays without axes on the device, which float() and int() wait for and read. NotFiniteError: see above.
         """
-        net = self.net
-        self._check_parameters()
+        net, tree = self.net, Tree(self.net)
+        parameters = tree.parameters()
+        self._check_parameters(parameters)
+        images = net.backend.asarray(images, parameters[0].data.dtype if parameters else net.dtype)
         if not (net.device == "gpu" and isinstance(labels, net.backend.xp.ndarray)):
             # Those on a GPU are taken as they are: to look at them would mean to wait for it.
             labels = np.asarray(labels)
-            losses.check_labels("Step", labels, *self._logits_shape(images.shape))
-        images, labels = net.backend.asarray(images, net.dtype), net.backend.asarray(labels)
+            losses.check_labels("Step", labels, *self._logits_shape(images))
+        labels = net.backend.asarray(labels)
         if net.device != "gpu":
-            return self._on_cpu(images, labels)
+            return self._on_cpu(images, labels, tree)
         self._write_rates()
         if not self.graph:
             loss, correct, *_ = self._on_gpu(images, labels)
             return loss, correct
         loss, correct, *gradients = self._recorder.run(self._on_gpu, self._fixed, images, labels)
-        for p, gradient in zip(net._every_parameter(), gradients, strict=True):
+        for p, gradient in zip(parameters, gradients, strict=True):
             p.grad = gradient
         return loss.copy(), correct.copy()  # the next replay writes over its own
 
@@ -107,10 +112,10 @@ class Step:
 
     # Overflow is what the check is for: no need of NumPy's warnings on top of it.
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def _on_cpu(self, images: Any, labels: Any) -> tuple[float, int]:
+    def _on_cpu(self, images: Any, labels: Any, tree: Tree) -> tuple[float, int]:
         masks = generators.states(self.net)
         try:
-            loss, correct, health = self._gradients(images, labels)
+            loss, correct, health = self._gradients(images, labels, tree)
             if not isfinite(health):
                 generators.set_states(self.net, masks)  # the step is repeated to find where it was
                 raise self._not_finite(images, labels)
@@ -124,17 +129,17 @@ class Step:
     def _on_gpu(self, images: Any, labels: Any) -> tuple[Any, ...]:
         """The whole step without a look at its numbers: loss, right answers, gradients.
 
-        A rate of NaN tells the gpu book's SGD to change nothing.
+        A rate of NaN tells the GPU backend's SGD to change nothing.
         """
-        xp = self.net.backend.xp
-        loss, correct, health = self._gradients(images, labels)
+        xp, tree = self.net.backend.xp, Tree(self.net)
+        loss, correct, health = self._gradients(images, labels, tree)
         finite = xp.isfinite(health)
         nan = xp.full((), np.nan, self._rates[0].dtype)
         with _rates_of(self.sgd, [xp.where(finite, rate, nan) for rate in self._rates]):
             self.sgd.step()
-        return xp.where(finite, loss, nan), correct, *(p.grad for p in self.net._every_parameter())
+        return xp.where(finite, loss, nan), correct, *(p.grad for p in tree.parameters())
 
-    def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
+    def _gradients(self, images: Any, labels: Any, tree: Tree) -> tuple[Any, Any, Any]:
         """Forward, loss and backward. The loss, the right answers, and a number that is finite if all of it is."""
         net, N = self.net, len(labels)
         kernels = net.backend.kernels
@@ -148,20 +153,20 @@ class Step:
             call_backward(net, dlogits, accumulate=part.start > 0, input_grad=False)
             loss += share * part_loss
             correct += losses.among_largest(net.backend.xp, logits, labels[part], 1).sum()
-        health = loss + sum(gradient.sum() for _, layer in net.walk() for gradient in _telling(layer))
+        health = loss + sum(gradient.sum() for gradient in _telling(tree))
         return loss, correct, health
 
-    def _check_parameters(self) -> None:
-        """The optimiser has every parameter that learns, and no other that does."""
-        learning = {id(p) for p in self.net._every_parameter() if p.requires_grad}
-        if learning == {id(p) for group in self.sgd.groups for p in group.parameters if p.requires_grad}:
+    def _check_parameters(self, parameters: list[Parameter]) -> None:
+        """The optimizer has every trainable parameter of the network, and no other one."""
+        trainable = {id(p) for p in parameters if p.requires_grad}
+        if trainable == {id(p) for group in self.sgd.groups for p in group.parameters if p.requires_grad}:
             return
         own = {id(p): name for name, p in self.net.named_parameters() if p.requires_grad}
         known = {id(p): p.name for group in self.sgd.groups for p in group.parameters if p.requires_grad}
-        advice = "make the optimiser from net.parameters() after the layers are in their place"
+        advice = "make the optimizer from net.parameters() after the layers are in their place"
         if missing := [name for parameter, name in own.items() if parameter not in known]:
             raise ValueError(
-                f"Step: sgd: expected every parameter that learns, but {', '.join(missing)} is not among its own: "
+                f"Step: sgd: expected every trainable parameter, but {', '.join(missing)} is not among its own: "
                 f"{advice}, or freeze the others by requires_grad_(False)"
             )
         if others := [name for parameter, name in known.items() if parameter not in own]:
@@ -170,16 +175,21 @@ class Step:
                 f"{advice}"
             )
 
-    def _logits_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        found = self.net.output_shape(shape)
+    def _logits_shape(self, images: Any) -> tuple[int, int]:
+        try:
+            found = self.net.output_shape(images.shape)
+        except NotImplementedError:  # a forward of its own: one image says it
+            masks = generators.states(self.net)
+            found = (len(images), *self.net.logits(images[:1], keep=False).shape[1:])
+            generators.set_states(self.net, masks)
         if len(found) != 2:
-            expected = f"{self.net.label}.output_shape({shape}): expected (N, num_classes)"
+            expected = f"{self.net.label}.output_shape({images.shape}): expected (N, num_classes)"
             raise ValueError(f"Step: net: {expected}, got {found}: a forward of one's own needs an output_shape")
         return found[0], found[1]
 
     def _drop_gradients(self) -> None:
         self.net.forget()
-        for p in self.net._every_parameter():
+        for p in Tree(self.net).parameters():
             p.grad = None
 
     def _parts(self, N: int) -> list[slice]:
@@ -205,7 +215,7 @@ class Step:
             net,
             sgd.velocities.values(),
             (
-                *(p.requires_grad for p in net._every_parameter()),
+                *(p.requires_grad for p in Tree(net).parameters()),
                 *((group.momentum, group.weight_decay) for group in sgd.groups),
             ),
         )
@@ -213,14 +223,14 @@ class Step:
 
 def _take_back(net: Container, recorder: recording.Recorder) -> None:
     """Leave the network no gradients that lie in the memory of recordings: they would keep all of it."""
-    for p in net._every_parameter():
+    for p in Tree(net).parameters():
         if recorder.gives(p.grad):
             p.grad = None
 
 
 @contextmanager
 def _rates_of(sgd: SGD, rates: list[Any]) -> Iterator[None]:
-    """The optimiser with these learning rates, arrays on the device, for a while."""
+    """The optimizer with these learning rates, arrays on the device, for a while."""
     numbers = [group.lr for group in sgd.groups]
     try:
         for group, rate in zip(sgd.groups, rates, strict=True):
@@ -234,10 +244,13 @@ def _rates_of(sgd: SGD, rates: list[Any]) -> Iterator[None]:
 # ---- NaN and infinity
 
 
-def _telling(layer: Layer) -> list[Any]:
-    """The gradients of a layer that are looked at: a bias's tells of the weight's, as it is the sum of all dy."""
-    gradients = [p.grad for p in layer._own_parameters() if p.requires_grad]
-    return gradients[-1:] if type(layer) in (Conv2d, Linear) else gradients
+def _telling(tree: Tree) -> list[Any]:
+    """The gradients that are looked at. That of a Conv2d's or Linear's bias, the sum of all dy, is enough for both."""
+    found: dict[int, Any] = {}
+    for place, p in tree.owners():
+        if p.requires_grad and not place.is_chain:
+            found[id(place) if type(place.layer) in (Conv2d, Linear) else id(p)] = p.grad
+    return list(found.values())
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")

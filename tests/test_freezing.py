@@ -78,7 +78,7 @@ def test_the_images_gradient_is_there_for_who_says_so_in_forward(device):
 
     net = new(device, "features.")
     logits = net.forward(IMAGES)
-    with pytest.raises(RuntimeError, match=r"only after forward\(\.\.\., input_grad=True\)"):
+    with pytest.raises(RuntimeError, match=r"frozen early layers need forward\(\.\.\., input_grad=True\)"):
         net.backward(logits, input_grad=True)
 
 

@@ -1,5 +1,7 @@
 """gradcheck: right gradients pass, wrong ones are named with the mistake behind them, kinks are neither."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -694,7 +696,7 @@ def two_doubles(rng, shape):
 
 def test_a_layer_in_a_network_is_compared_with_the_layer_alone(rng, monkeypatch):
     """Here a container takes a subclass of Linear together with its ReLU, as if it were one."""
-    from alexnet_np.layers import container, fused
+    from alexnet_np.layers import fused, record
 
     class Doubled(layers.Linear):
         def forward(self, x, training=False):
@@ -713,8 +715,10 @@ def test_a_layer_in_a_network_is_compared_with_the_layer_alone(rng, monkeypatch)
                 steps[i : i + 2] = [fused.Fused(one, steps[i + 1])]
         return steps
 
-    monkeypatch.setattr(container, "fused", careless)
-    with pytest.raises(GradientError, match=r"y in a network is not that of the layer alone .* Sequential on 'cpu'"):
+    monkeypatch.setattr(record, "fused", careless)
+    with pytest.raises(
+        GradientError, match=r"y in a network is not that of the layer alone .*Sequential another forward"
+    ):
         check(layer, (x,))
     assert not layer.has_saved
 
@@ -731,6 +735,286 @@ def test_a_gradient_that_differs_in_a_network_is_named(rng):
 
     with pytest.raises(GradientError, match="the gradient of bias in a network is not that of the layer alone"):
         check(Forgets(4, 3).to("reference", "float64"), (rng.standard_normal((5, 4)),))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 4, 3), (2, 3), (5,), (2, 200), (1, 2, 2, 100)])
+def test_right_layers_in_a_network_are_not_accused(rng, shape):
+    """A domain of positive numbers, several results, and what only a network would call otherwise."""
+
+    class Log(layers.Layer):
+        def forward(self, x, training=False):
+            assert (x > 0).all()
+            return self.keep(np.log(x), x)
+
+        def backward(self, dy, accumulate=False, input_grad=True):
+            return dy / self.recall(dy)
+
+    class Alone(layers.Layer):
+        """Refuses to be called with dy of another layer."""
+
+        def forward(self, x, training=False, keep=False):
+            if keep:
+                raise RuntimeError
+            self.x = x
+            return x * x
+
+        def backward(self, dy):
+            return 2 * self.x * dy
+
+    x = rng.uniform(0.5, 2, shape)
+    for layer in (Log(), Alone()):
+        assert check(layer.to("cpu", "float64"), (x,)).ok
+
+
+def test_a_wide_layer_takes_no_memory_for_its_neighbours(rng):
+    import tracemalloc
+
+    x = kink_free((1, 4000), rng)
+    tracemalloc.start()
+    check(layers.ReLU().to("reference"), (x,))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * x.nbytes
+
+
+class Deaf(layers.Linear):
+    """Takes accumulate or input_grad, and does something wrong with it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.wrong = "accumulate"
+
+    def backward(self, dy, accumulate=False, input_grad=True):
+        if self.wrong == "accumulate":
+            return super().backward(dy, False, input_grad)
+        dx = super().backward(dy, accumulate, input_grad)
+        if not input_grad and self.wrong == "bias":
+            self.bias.grad *= 2
+        return dx
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("accumulate", r"gradient of weight is not added to that of the backward before .*Step\(parts=2\) trains on"),
+        ("bias", "gradient of bias is another one without that of x"),
+    ],
+)
+def test_what_a_training_step_passes_is_tried(rng, wrong, message):
+    layer = Deaf(4, 3).to("cpu", "float64")
+    layer.wrong = wrong
+    with pytest.raises(GradientError, match=message):
+        check(layer, (rng.standard_normal((5, 4)),))
+    assert layer.weight.grad is None
+    layer.wrong = None
+    assert check(layer, (rng.standard_normal((5, 4)),)).ok
+    assert not layer.has_saved
+
+
+# ---- objects of every kind
+
+
+class Held:
+    """x @ W, whatever holds W and its gradient."""
+
+    def __init__(self, W=None):
+        self.W, self.dW = np.arange(12.0).reshape(4, 3) / 5 + 0.1 if W is None else W, None
+
+    def get(self):
+        return self.W
+
+    def put(self, gradient):
+        self.dW = gradient
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.get()
+
+    def backward(self, dy):
+        self.put(self.x.T @ dy)
+        return dy @ self.get().T
+
+
+class Slots:
+    __slots__ = ("W", "dW", "x")
+    __init__, get, put, forward, backward = Held.__init__, Held.get, Held.put, Held.forward, Held.backward
+
+
+class Keyed(Held):
+    """Under a key of a dict: a text with a dot, a number, a tuple."""
+
+    key: object = "fc.W"
+
+    def __init__(self):
+        self.p, self.g = {self.key: np.eye(4)[:, :3] + 0.2}, {}
+
+    def get(self):
+        return self.p[self.key]
+
+    def put(self, gradient):
+        self.g[self.key] = gradient
+
+
+class Tuples(Keyed):
+    def __init__(self):
+        self.p, self.g = (np.eye(4)[:, :3] + 0.2,), ()
+
+    def get(self):
+        return self.p[0]
+
+    def put(self, gradient):
+        self.g = (gradient,)
+
+
+class Lists(Tuples):
+    def __init__(self):
+        self.p, self.g = [np.eye(4)[:, :3] + 0.2], []
+
+    def put(self, gradient):
+        self.g = [gradient]
+
+
+KEYED = [type(f"Keyed{i}", (Keyed,), {"key": key}) for i, key in enumerate(["fc.W", "W", 0, ("W", 0), "a.b.c"])]
+
+
+@pytest.mark.parametrize("kind", [Held, Slots, Tuples, Lists, *KEYED])
+def test_the_path_in_the_warning_is_one_that_params_takes(rng, kind):
+    x = rng.standard_normal((5, 4))
+    with pytest.warns(gradcheck.UnlistedArrays) as caught:
+        check(kind(), (x,))
+    path = str(caught[0].message).split("depends on ")[1].split(", which")[0]
+    layer = kind()
+    before = repr(getattr(layer, "g", None))
+    grad = f"g{path[1:]}" if path.startswith("p") else f"d{path}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [row.tensor for row in check(layer, (x,), params={path: grad})] == ["x", path]
+    assert repr(getattr(layer, "g", None)) == before
+    assert check(kind(), (x,), params={path: None}).ok
+
+
+def test_an_object_that_holds_itself_has_each_array_once(rng):
+    layer = Held()
+    layer.me, layer.all = layer, [layer, layer.W]
+    with pytest.warns(gradcheck.UnlistedArrays, match="depends on W, which"):
+        check(layer, (rng.standard_normal((5, 4)),))
+
+
+def test_arrays_of_layers_in_a_container_have_a_path(rng):
+    class Bare(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.W, self.dW = np.eye(4) + 0.1, None
+
+        def forward(self, x, training=False):
+            self.x = x
+            return x @ self.W
+
+        def backward(self, dy, accumulate=False, input_grad=True):
+            self.dW = self.x.T @ dy
+            return dy @ self.W.T
+
+    net, x = layers.Sequential(Bare(), layers.ReLU()).to("cpu", "float64"), rng.standard_normal((5, 4))
+    with pytest.warns(gradcheck.UnlistedArrays, match=r"depends on 0\.W, which"):
+        check(net, (x,))
+    assert [row.tensor for row in check(net, (x,), params={"0.W": "0.dW"})] == ["x", "0.W"]
+
+
+def test_arrays_that_the_first_forward_makes_are_found(rng):
+    class Lazy(Held):
+        def __init__(self):
+            super().__init__()
+            self.W = self.buffer = None
+
+        def forward(self, x):
+            if self.W is None:
+                self.W, self.buffer = np.eye(4)[:, :3] + 0.1, np.zeros_like(x)
+            self.buffer[...] = x
+            return super().forward(x)
+
+    with pytest.warns(gradcheck.UnlistedArrays, match="depends on W, which"):
+        check(Lazy(), (rng.standard_normal((5, 4)),))
+
+
+def test_a_read_only_array_is_found_and_left_read_only(rng):
+    layer = Held()
+    layer.W.flags.writeable = False
+    with pytest.warns(gradcheck.UnlistedArrays, match="depends on W, which"):
+        check(layer, (rng.standard_normal((5, 4)),))
+    assert not layer.W.flags.writeable
+
+
+def test_a_gradient_that_is_written_in_place_is_restored(rng):
+    class InPlace(Held):
+        def put(self, gradient):
+            self.dW[...] = gradient
+
+    layer = InPlace()
+    buffer = layer.dW = np.full((4, 3), 5.0)
+    check(layer, (rng.standard_normal((5, 4)),), params={"W": "dW"})
+    assert layer.dW is buffer
+    np.testing.assert_array_equal(buffer, 5)
+
+
+def no_parameters(value):
+    class Lists(Held):
+        parameters = value
+
+    return Lists()
+
+
+def read_only():
+    layer = Held()
+    layer.W.flags.writeable = False
+    return layer
+
+
+class Made(Held):
+    def get(self):
+        return 2 * self.W
+
+    twice = property(get)
+
+
+class Buffer(Held):
+    def forward(self, x):
+        self.mean = getattr(self, "mean", np.zeros(4))
+        self.mean += x.mean(axis=0)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "error", "message"),
+    [
+        (
+            read_only(),
+            {"params": {"W": "dW"}},
+            ValueError,
+            "'W': expected an array that can be changed, got a read-only",
+        ),
+        (
+            Made(),
+            {"params": {"twice": "dW"}},
+            ValueError,
+            "'twice': expected an array, got a property that makes a new",
+        ),
+        (Held(), {"params": {"w": None}}, ValueError, r"'w': expected an array of Held \(it has 'W'\), got nothing of"),
+        (Held(), {"params": {"dW": "W"}}, ValueError, r"'dW': expected an array .*got a NoneType \(call forward once"),
+        (no_parameters(lambda self: [self.W]), {}, TypeError, r"parameters\(\): .* name, data and grad, got a ndarray"),
+        (no_parameters(lambda self: {"W": self.W}), {}, TypeError, r"parameters\(\): expected .*, got a str in it"),
+        (no_parameters(property(lambda self: [])), {}, TypeError, "parameters: expected a method, got a list: params="),
+        (
+            Buffer(),
+            {"params": {"W": "dW"}, "complex_step": True},
+            ValueError,
+            "complex_step: expected .*UFuncTypeError",
+        ),
+    ],
+)
+def test_what_cannot_be_checked_meets_a_sentence(rng, layer, options, error, message):
+    with pytest.raises(error, match=message):
+        check(layer, (rng.standard_normal((5, 4)),), **options)
 
 
 def test_everything_is_left_as_it_was_after_an_interruption(rng):

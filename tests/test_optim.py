@@ -267,9 +267,9 @@ def test_a_step_without_a_gradient_changes_nothing():
         ({"parameters": []}, ValueError, "SGD: parameters: expected at least one, got none"),
         ({"parameters": [np.zeros(3)]}, TypeError, "SGD: parameters: expected a Parameter, got ndarray"),
         (
-            {"parameters": [parameter(), parameter()]},
+            {"parameters": [parameter()] * 2},
             ValueError,
-            "SGD: parameters: expected each name once, got 'p' twice",
+            "SGD: parameters: expected each parameter once, got 'p' twice",
         ),
         ({"lr": -1}, ValueError, "SGD: lr: expected a number of at least 0, got -1"),
         ({"lr": float("nan")}, ValueError, "SGD: lr: expected a number of at least 0, got nan"),
@@ -305,3 +305,48 @@ def test_bad_schedules(schedule, arguments, message):
         schedule(sgd, **arguments)
     assert str(caught.value) == message
     assert [group.lr for group in sgd.groups] == [0.1, 0.02]
+
+
+# ---- names
+
+
+def chain(seed=0):
+    rng = np.random.default_rng(seed)
+    return layers.Sequential(
+        layers.Sequential(layers.Linear(3, 3, rng=rng), layers.ReLU()), layers.Sequential(layers.Linear(3, 2, rng=rng))
+    )
+
+
+def one_step(net, sgd):
+    net.backward(np.ones_like(net.forward(np.ones((4, 3), np.float32))))
+    sgd.step()
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_parameters_of_parts_of_a_network_are_known_one_by_one(named):
+    net = chain()
+    if named:
+        net.parameters()
+    groups = [optim.Group(part.parameters(), lr=0.1, momentum=0.9) for part in net.children.values()]
+    sgd = optim.SGD(groups)
+    one_step(net, sgd)
+    expected = ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
+    assert list(sgd.velocities) == (expected if named else ["0.weight", "0.bias", "0.weight (2)", "0.bias (2)"])
+    whole = chain()
+    one_step(whole, optim.SGD(whole.parameters(), lr=0.1, momentum=0.9))
+    for p, q in zip(net.parameters(), whole.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_a_replaced_layer_begins_without_momentum():
+    net = chain()
+    sgd = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    one_step(net, sgd)
+    kept = sgd.velocities["0.0.weight"]
+    head = net.children["1"].children["0"] = layers.Linear(3, 2, rng=np.random.default_rng(1))
+    sgd.groups[0].parameters = net.parameters()
+    before = head.weight.data.copy()
+    one_step(net, sgd)
+    assert list(sgd.velocities) == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
+    assert sgd.velocities["0.0.weight"] is kept
+    np.testing.assert_allclose(head.weight.data, before - np.float32(0.1) * head.weight.grad, rtol=1e-6)

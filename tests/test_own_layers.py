@@ -137,6 +137,41 @@ def test_training_reaches_a_second_argument_of_any_name(device):
     assert net.forward(x).sum() == 0
 
 
+def test_arguments_are_passed_by_their_names_wherever_they_stand():
+    class Scaled(layers.Layer):
+        def forward(self, x, scale=2.0, training=False, input_grad="unset"):
+            self.seen = (scale, training, input_grad)
+            return x * scale
+
+        def backward(self, dy, factor=3.0, input_grad=True, accumulate="unset"):
+            self.back = (factor, input_grad, accumulate)
+            return dy * factor
+
+    class Anything(layers.Layer):
+        def forward(self, *args, **options):
+            self.seen = (len(args), options)
+            return args[0]
+
+        def backward(self, dy, *args):
+            self.back = args
+            return dy
+
+    class Positional(layers.Layer):
+        def forward(self, x, training, /):
+            self.seen = training
+            return x
+
+        def backward(self, grad, add, /):
+            self.back = add
+            return grad
+
+    net, x = Sequential(Scaled(), Anything(), Positional()), np.ones((1, 2), np.float32)
+    net.backward(net.forward(x, True))
+    assert (net[0].seen, net[0].back) == ((2.0, True, True), (3.0, True, False))
+    assert net[1].seen == (1, {"training": True, "keep": True, "input_grad": True})
+    assert (net[1].back, net[2].seen, net[2].back) == ((False, True), True, False)
+
+
 def test_a_backward_that_cannot_add_is_refused():
     class Scale(layers.Layer):
         def __init__(self):
@@ -220,14 +255,117 @@ def test_a_step_forgets_what_came_before(make, monkeypatch):
         net.backward(y)
 
 
-def test_part_of_a_network_may_go_back_alone():
-    """As for the gradient of what a layer in the middle gives."""
+def test_a_chain_goes_back_only_after_a_forward_of_its_own():
     net = Sequential(Sequential(Linear(2, 3), ReLU(inplace=True)), Sequential(Linear(3, 2)))
-    x = np.ones((1, 2), np.float32)
-    net[1].forward(np.ones((1, 3), np.float32))  # alone, before
-    dy = np.ones_like(net.forward(x))
+    dy = np.ones_like(net.forward(np.ones((1, 2), np.float32)))
+    with pytest.raises(RuntimeError, match="Sequential: backward needs a forward before it"):
+        net[1].backward(dy)
+    net[1].forward(np.ones((1, 3), np.float32))
     np.testing.assert_allclose(net[1].backward(dy), dy @ net[1][0].weight.data.T, rtol=1e-6)
-    assert net[0].backward(np.ones((1, 3), np.float32)).shape == x.shape
+
+
+class SavesItself(layers.Layer):
+    """Has what backward needs in an attribute of its own, and fails half-way where it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.fails = None
+        self.weight = self.new_parameter("weight", np.ones(2, np.float32))
+
+    def forward(self, x, training=False):
+        if self.fails == "forward":
+            raise KeyboardInterrupt
+        self.x = x
+        return x * self.weight.data
+
+    def backward(self, dy, accumulate=False, input_grad=True):
+        self.weight.write_grad((dy * self.x).sum(axis=0), accumulate)
+        if self.fails == "backward":
+            raise KeyboardInterrupt
+        return dy * self.weight.data
+
+
+@pytest.mark.parametrize("how", ["failed", "not kept", "taken", "none"])
+def test_a_chain_refuses_backward_without_a_forward_whatever_its_layers_saved(how):
+    net, x = Sequential(Linear(2, 2), SavesItself()), np.ones((1, 2), np.float32)
+    if how != "none":
+        net.forward(x, keep=how != "not kept")
+    if how == "failed":
+        net[1].fails = "forward"
+        with pytest.raises(KeyboardInterrupt):
+            net.forward(x)
+    if how == "taken":
+        net.backward(x)
+    with pytest.raises(RuntimeError, match="backward needs a forward before it"):
+        net.backward(x)
+
+
+def test_a_backward_that_fails_in_the_last_layer_leaves_no_gradients():
+    net, x = Sequential(Linear(2, 2), SavesItself()), np.ones((1, 2), np.float32)
+    net.backward(np.ones_like(net.forward(x)))
+    net.forward(x)
+    net[1].fails = "backward"
+    with pytest.raises(KeyboardInterrupt):
+        net.backward(x, accumulate=True)
+    assert all(p.grad is None for p in net.parameters())
+    assert not net.has_saved
+    with pytest.raises(RuntimeError, match="backward needs a forward before it"):
+        net.backward(x)
+
+
+@pytest.mark.parametrize("last", [SavesItself, lambda: Linear(2, 2)])
+def test_after_a_dy_that_is_refused_the_right_one_is_welcome(last):
+    net, x = Sequential(Linear(2, 2), last()), np.ones((1, 2), np.float32)
+    y = net.forward(x)
+    for dy, error, message in (
+        (np.ones((1, 3), np.float32), ValueError, r"dy: expected shape \(1, 2\), got \(1, 3\)"),
+        (np.ones((1, 2)), TypeError, "dy: expected dtype float32, got float64"),
+        ([[1.0, 1.0]], TypeError, "dy: expected a numpy array, got list"),
+    ):
+        with pytest.raises(error, match=message):
+            net.backward(dy)
+    assert net.backward(np.ones_like(y)).shape == x.shape
+
+
+def test_a_container_with_a_forward_of_its_own_and_no_output_shape_says_so():
+    class Residue(Sequential):
+        def forward(self, x, training=False):
+            return x + super().forward(x, training)
+
+        def backward(self, dy, accumulate=False, input_grad=True):
+            return dy + super().backward(dy, accumulate, True)
+
+    class Wide(Container):
+        def forward(self, x, training=False):
+            y = self.children["linear"].forward(x, training)
+            return np.concatenate([y, y], axis=1)
+
+        def backward(self, dy, accumulate=False):
+            return self.children["linear"].backward(dy[:, :3] + dy[:, 3:], accumulate)
+
+    net = Wide(linear=Linear(2, 3))
+    with pytest.raises(
+        NotImplementedError, match=r"Wide: output_shape: not known: define output_shape\(shape\) in Wide"
+    ):
+        net.output_shape((1, 2))
+    x, labels = np.ones((2, 2), np.float32), np.array([0, 5])  # classes that the Linear alone has not
+    assert Step(net, optim.SGD(net.parameters()))(x, labels)[0] > 0
+    with pytest.raises(ValueError, match="labels: expected 0 to 5, got 6"):
+        Step(net, optim.SGD(net.parameters()))(x, labels + 1)
+    inside = Sequential(Residue(Linear(2, 2)), Linear(2, 3))
+    assert Step(inside, optim.SGD(inside.parameters()))(x, np.array([0, 1]))[0] > 0
+
+
+def test_labels_of_layers_are_their_classes_names():
+    class Mine(Linear):
+        pass
+
+    class MyConv(Conv2d):
+        pass
+
+    for layer in (Mine(3, 4), MyConv(3, 4, 1)):
+        with pytest.raises(ValueError, match=rf"{type(layer).__name__}\(3, 4\): expected"):
+            layer.forward(np.ones((1, 1), np.float32))
 
 
 def test_an_input_that_is_refused_leaves_nothing_to_go_back_through():
@@ -258,9 +396,9 @@ def test_half_of_a_backward_leaves_no_gradients_to_step_with():
         optim.SGD(net.parameters()).step()
 
 
-@pytest.mark.parametrize("how", ["another tree", "replaced", "removed", "inplace"])
+@pytest.mark.parametrize("how", ["another tree", "replaced", "removed", "inside"])
 def test_a_backward_through_other_layers_than_forward_is_refused(how):
-    net = Sequential(Linear(2, 2), ReLU(inplace=True), Linear(2, 2), ReLU(inplace=True))
+    net = Sequential(Linear(2, 2), ReLU(inplace=True), Sequential(Linear(2, 2)), ReLU(inplace=True))
     other = Sequential(*list(net.children.values())[:2])
     x = np.ones((1, 2), np.float32)
     y = net.forward(x)
@@ -271,7 +409,7 @@ def test_a_backward_through_other_layers_than_forward_is_refused(how):
     elif how == "removed":
         del net.children["3"]
     else:
-        net[1].inplace = False
+        net[2].children["0"] = Linear(2, 2)
     with pytest.raises(RuntimeError, match="backward"):
         net.backward(y)
     assert all(p.grad is None for p in net.parameters())
@@ -457,10 +595,10 @@ def test_step_takes_containers_only_and_all_that_learns():
     step = Step(net, sgd)
     net.children["6"] = Linear(64, 2)
     for call in (lambda: Step(net, sgd), lambda: step(images(2), np.array([0, 1]))):
-        with pytest.raises(ValueError, match=r"but 6\.weight, 6\.bias is not among its own: make the optimiser from"):
+        with pytest.raises(ValueError, match=r"but 6\.weight, 6\.bias is not among its own: make the optimizer from"):
             call()
     net[6].requires_grad_(False)
-    with pytest.raises(ValueError, match=r"got 6\.weight, 6\.bias of a layer that is not in it: make the optimiser"):
+    with pytest.raises(ValueError, match=r"got 6\.weight, 6\.bias of a layer that is not in it: make the optimizer"):
         step(images(2), np.array([0, 1]))
     loss, _ = Step(net, optim.SGD(net.parameters()))(images(2), np.array([0, 1]))
     assert loss > 0
@@ -596,12 +734,12 @@ def test_a_network_of_attributes_alone_trains():
 
     net = Net()
     step = Step(net, optim.SGD(net.parameters()))
+    loss, _ = step(images(2, 2), np.array([0, 1]))
+    Net.output_shape = lambda self, shape: shape
     with pytest.raises(
         ValueError, match=r"Net\.output_shape\(.*\): expected \(N, num_classes\), got .* needs an output"
     ):
         step(images(2, 2), np.array([0, 1]))
-    Net.output_shape = lambda self, shape: (shape[0], 3)
-    loss, _ = step(images(2, 2), np.array([0, 1]))
     assert loss > 0
     assert isinstance(net.logits(images(2, 2), keep=False), np.ndarray)
     assert not net.has_saved
@@ -638,3 +776,75 @@ def test_a_checkpoint_of_other_generators_changes_nothing():
     with pytest.raises(ValueError, match="expected the states of 1 random generators, got 0"):
         trainer.resume(begun)
     assert_same(weights_of(net), before)
+
+
+# ---- torch's order of what is flattened
+
+
+def in_torch(state, name, x):
+    """torch's Linear, or 1x1 convolution, of this name."""
+    w, b = (torch.tensor(np.ascontiguousarray(state[f"{name}.{kind}"])) for kind in ("weight", "bias"))
+    return torch.nn.functional.conv2d(x, w, b) if w.ndim == 4 else torch.nn.functional.linear(x, w, b)
+
+
+class Squeeze(layers.Layer):
+    """x times a factor for each channel, by a Linear on the means: before the Flatten."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.fc = Linear(channels, channels)
+
+    def forward(self, x, training=False):
+        return x * self.fc.forward(x.mean(axis=(1, 2)), training)[:, None, None]
+
+
+@pytest.mark.parametrize("pool", [[], [layers.AdaptiveAvgPool2d((2, 3))]])
+def test_only_the_linear_after_a_flatten_takes_an_image_in_torchs_order(pool):
+    size = 6 if pool else 36
+    net = Sequential(
+        Conv2d(3, 4, 1), Squeeze(4), *pool, Flatten(), layers.Dropout(), ReLU(), Linear(4 * size, 5), Linear(5, 4)
+    )
+    x = images(2, 6)
+    state, n = {name: array.copy() for name, array in weights.to_torch(net).items()}, len(pool)
+    y = in_torch(state, "0", torch.tensor(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+    y = y * in_torch(state, "1.fc", y.mean(dim=(2, 3)))[:, :, None, None]
+    if pool:
+        y = torch.nn.functional.adaptive_avg_pool2d(y, (2, 3))
+    y = in_torch(state, f"{n + 6}", in_torch(state, f"{n + 5}", torch.relu(y.flatten(1))))
+    assert relative_error(net.forward(x, keep=False), y.numpy()) <= 1e-5
+    other = {name: np.zeros_like(array) for name, array in net.state_dict().items()}
+    before = weights_of(net)
+    net.load_state_dict(other)
+    weights.layouts.load_torch(net, state)
+    assert_same(weights_of(net), before)
+
+
+@pytest.mark.parametrize("how", ["two heads", "flatten inside", "between"])
+def test_an_order_that_is_not_known_is_refused(how):
+    class Own(layers.Layer):
+        def __init__(self, *inside):
+            super().__init__()
+            for i, layer in enumerate(inside):
+                setattr(self, f"layer{i}", layer)
+
+    end = {
+        "two heads": [Flatten(), Own(Linear(144, 2), Linear(144, 3))],
+        "flatten inside": [Own(Flatten(), Linear(144, 2))],
+        "between": [Flatten(), Own(), Linear(144, 2)],
+    }[how]
+    with pytest.raises(ValueError, match=r"weights: \d, Own, (takes a flattened image|has a Flatten inside): expected"):
+        weights.to_torch(Sequential(Conv2d(3, 4, 1), *end))
+
+
+def test_what_is_no_network_or_state_meets_a_sentence(tmp_path):
+    net = Sequential(Linear(2, 3))
+    for state in (None, [1, 2]):
+        with pytest.raises(TypeError, match="state dict: expected a dict of names and arrays, got"):
+            net.load_state_dict(state)
+    with pytest.raises(TypeError, match="evaluate: net: expected a network or another Container, got Linear"):
+        metrics.evaluate(net[0], [])
+    description = weights.Description("alexnet", None, ["a", "b"], PREPARATION)
+    with pytest.raises(ValueError, match="classes: expected 3 names, got 2"):
+        weights.save(net, tmp_path / "a.safetensors", description)
+    net.children["1"] = Noise()  # nobody knows how many classes that gives
+    weights.save(net, tmp_path / "a.safetensors", description)

@@ -120,12 +120,84 @@ def test_and_where_it_is_changed_later():
         net.forward(np.ones((1, 2), np.float32))
 
 
-def test_a_layer_that_holds_the_whole_is_refused():
-    layer = of()
-    net = Sequential(layer)
-    layer.parent = net
-    with pytest.raises(ValueError, match="the same layer"):
-        net.parameters()
+@pytest.mark.parametrize("holder", [of, lambda: Sequential(Linear(2, 2))])
+def test_a_reference_to_a_layer_above_is_ignored(holder):
+    layer = holder()
+    layer.weight = layer.new_parameter("scale", np.ones(2, np.float32))
+    net = Sequential(layer, ReLU())
+    before, text = [name for name, _ in net.named_parameters()], repr(net)
+    layer.parent = layer.me = net
+    assert [name for name, _ in net.named_parameters()] == before
+    assert repr(net) == text
+    assert "Linear" in text or not isinstance(layer, Sequential)
+    assert repr(layer)
+    net.to("reference", "float64").forget()
+    assert not net.has_saved
+    assert not layer.has_saved
+    if isinstance(layer, Sequential):
+        net.backward(net.forward(np.ones((1, 2))))
+        layer.backward(layer.forward(np.ones((1, 2))))
+
+
+def test_another_name_for_a_layer_or_parameter_below_is_no_second_one():
+    class Named(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.w = Linear(2, 2), None
+            self.body = Sequential(self.conv, ReLU())
+            self.same = self.body
+            self.w = self.conv.weight
+            self.scale = self.new_parameter("scale", np.ones(2, np.float32))
+
+        def forward(self, x, training=False):
+            return self.keep(self.body.forward(x, training), x)
+
+        def backward(self, dy, accumulate=False, input_grad=True):
+            return self.write_grads(accumulate, self.body.backward(dy, accumulate), (dy * self.recall(dy)).sum(axis=0))
+
+    net = Sequential(Named(), Linear(2, 2))
+    net.first, net.w = net[0], net[1].weight
+    assert [name for name, _ in net.named_parameters()] == [
+        "0.scale", "0.body.0.weight", "0.body.0.bias", "1.weight", "1.bias",
+    ]  # fmt: skip
+    assert [name for name, _ in net.walk()] == ["0", "0.body.0", "0.body.1", "1"]
+    assert list(net[0].children) == ["body"]
+    x = np.ones((3, 2), np.float32)
+    net.backward(np.ones_like(net.forward(x)))
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("how", ["chain", "tied", "below"])
+def test_what_two_layers_use_is_refused_before_anything_is_computed(how):
+    net = Sequential(Linear(2, 2), Linear(2, 2))
+    if how == "chain":
+        net.children["1"] = net[0]
+    elif how == "tied":
+        net[1].weight = net[0].weight
+    else:
+        net.children["1"] = of(body=net[0])
+    with pytest.raises(ValueError, match=r"the same (layer|parameter)"):
+        net.forward(np.ones((1, 2), np.float32))
+
+
+@pytest.mark.parametrize("name", ["steps", "keep", "forget", "backward"])
+def test_a_number_that_hides_a_method_is_refused(name):
+    layer = Linear(2, 2)
+    setattr(layer, name, 3)
+    message = rf"Linear: {name}: expected another name for the attribute, for {name} is a method .*, got a int"
+    with pytest.raises(TypeError, match=message):
+        Sequential(layer)
+    layer.__dict__[name] = lambda *arguments: None  # a function takes the place of a method
+    Sequential(layer)
+
+
+def test_parameters_that_are_none_are_refused():
+    class Bare(layers.Layer):
+        def parameters(self):
+            return [np.ones(2)]
+
+    with pytest.raises(TypeError, match=r"Bare\.parameters\(\): expected a list of Parameter .*, got a ndarray in it"):
+        Sequential(Bare()).named_parameters()
 
 
 def test_the_same_parameter_twice_is_refused():
@@ -147,14 +219,24 @@ def test_a_feature_extractor_shares_layers_and_leaves_names_alone():
     names = [p.name for p in net.parameters()]
     extractor = Sequential(*net.children["features"].children.values())
     assert [p.name for p in net.parameters()] == names
-    assert [p.name for p in extractor.parameters()][:2] == ["0.weight", "0.bias"]
+    assert [p.name for p in extractor.parameters()] == names[:10]  # those of the larger network
+    assert [name for name, _ in extractor.named_parameters()][:2] == ["0.weight", "0.bias"]
     assert list(net.state_dict()) == list(net.torch_state_dict()) == names
     x = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype("float32")
     features = net.children["features"].forward(x, keep=False)
     np.testing.assert_array_equal(extractor.forward(x, keep=False), features)
 
 
-def test_an_optimiser_keeps_the_names_that_it_began_with():
+def test_names_of_the_larger_network_stay():
+    net = models.alexnet(num_classes=2, init="zeros")
+    names = [p.name for p in net.parameters()]
+    for p in net.children["features"].parameters():
+        p.requires_grad = False
+    assert [p.name for p in net.parameters()] == names
+    assert net.children["classifier"].parameters()[0].name == "classifier.1.weight"
+
+
+def test_an_optimizer_keeps_the_names_that_it_began_with():
     net = residual_network()
     sgd = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     net.children["2"].parameters()

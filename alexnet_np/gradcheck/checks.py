@@ -46,7 +46,8 @@ def check(
     The warning UnlistedArrays names arrays that forward depends on and that nobody listed. ``params={"mean": None}``
     says of one that it is not learned.
 
-    A ``layers.Layer`` is also put between others in a ``Sequential``: that has to give what the layer alone gives.
+    A ``layers.Layer`` is also put between others in a ``Sequential``: that has to give what the layer alone gives, the
+    same parameters' gradients with ``input_grad=False``, and twice those with ``accumulate=True`` after a backward.
 
     By default the slopes in three random directions are compared with central differences, tensor by tensor.
 
@@ -98,16 +99,17 @@ def _run(
     try:
         claim = Claim(problem, method, tolerance, seed)
         _warn_of_unlisted(claim)
-        check_in_network(claim)
         if together:
             # One direction is enough: no tensor's part in the slope is small.
             result = Result([_row(claim, f"all {len(problem.names)}", _in_directions(claim, claim.joint_direction, 1))])
             if result.ok:
+                check_in_network(claim)
                 return result
         compare = _of_every_entry if every_entry else _in_random_directions
         result = Result([_row(claim, name, compare(claim, index)) for index, name in enumerate(problem.names)])
         if not result.ok:
             raise _error(claim, result)
+        check_in_network(claim)
         return result
     finally:
         problem.restore()
@@ -115,7 +117,7 @@ def _run(
 
 def _warn_of_unlisted(claim: Claim) -> None:
     problem = claim.problem
-    names = [name for name, array in problem.unlisted if claim.depends_on(array)]
+    names = [name for name, array in claim.unlisted if claim.depends_on(array)]
     if names:
         message = (
             f"gradcheck: {problem.op}: forward depends on {', '.join(names)}, which nobody listed, so no gradient of "

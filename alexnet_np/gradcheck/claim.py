@@ -35,7 +35,13 @@ class Claim:
         # Other inputs before ours, in two ways: a gradient must not depend on the first forward or on the last one.
         self.earlier = [self._shuffled(index) for index in range(len(problem.values))]
         problem.forward(self.earlier)
+        lazy = problem.search()
         self.y = np.array(problem.forward(problem.values))
+        # Made by the first forward, and not anew by the second one: no activations.
+        known = [array for _, array in problem.unlisted]
+        made = [(name, array) for name, array in lazy if not any(array is other for other in known)]
+        now = dict(problem.search()) if made else {}
+        self.unlisted = [*problem.unlisted, *(found for found in made if now.get(found[0]) is found[1])]
         if self.y.dtype != np.float64:
             raise TypeError(f"gradcheck: {problem.op}: y: expected a result of forward in float64, got {self.y.dtype}")
         if not self.y.size:
@@ -133,11 +139,17 @@ class Claim:
 
     def depends_on(self, array: Any) -> bool:
         """Whether the result of forward changes with an array of the layer's object. The array is left as it was."""
-        if not getattr(getattr(array, "flags", None), "writeable", True):
-            return False
+        flags = getattr(array, "flags", None)
+        read_only = not getattr(flags, "writeable", True)
         before = array.copy()
         try:
-            array[...] = before + self.problem.backend.asarray(self._normal(before.shape), before.dtype)
+            if read_only:
+                array.setflags(write=True)
+        except ValueError:  # it is of somebody who keeps it from being written
+            return False
+        try:
+            noise = np.random.default_rng(0).standard_normal(before.shape)
+            array[...] = before + self.problem.backend.asarray(noise, before.dtype)
             with np.errstate(all="ignore"):
                 y = self.problem.forward(self.problem.values)
             return y.shape != self.y.shape or not self.is_y(y)
@@ -145,6 +157,8 @@ class Claim:
             return True
         finally:
             array[...] = before
+            if read_only:
+                array.setflags(write=False)
 
     def _normal(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.asarray(self.rng.standard_normal(shape))
@@ -196,8 +210,14 @@ class Claim:
 
     def _complex_twin(self) -> Problem:
         """The problem for complex values, if it is analytic as far as one can see."""
-        twin = self.problem.complex_twin()
-        y = twin.forward(self.problem.values)
+        try:
+            twin = self.problem.complex_twin()
+            y = twin.forward(self.problem.values)
+        except Exception as error:  # as where forward adds to an array of float64
+            raise ValueError(
+                f"gradcheck: {self.problem.op}: complex_step: expected a forward that takes complex128, also in the "
+                f"arrays that it keeps, got {type(error).__name__}: {error}: use central differences"
+            ) from error
         if not np.iscomplexobj(y) or not self.is_y(y.real):
             raise ValueError(
                 f"gradcheck: {self.problem.op}: complex_step: expected an analytic forward that takes complex128, "

@@ -1,4 +1,4 @@
-"""Name the likely mistake behind a wrong gradient.
+"""Name the likely mistake in a wrong gradient.
 
 A mistake in backward usually leaves a gradient that would be right for something else: right but for a
 factor, right if it were turned by 180 degrees, right for a transposed weight, right for the input of the
@@ -82,6 +82,8 @@ class Suspicion:
 
 def _added(it: Suspicion) -> str:
     problem = it.claim.problem
+    if not problem.is_parameter(it.index):  # that of an input is returned
+        return ""
     cleared = copies(problem.backward(problem.values, it.claim.dy, clear=True))[it.index]
     added = it.fits(gradient=cleared)
     return "the gradient is added to that of the backward before: it has to be written" if added else ""

@@ -1,62 +1,100 @@
 """A layer as a network uses it: a container has to compute what the layer alone computes."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..layers import Conv2d, Layer, Linear, MaxPool2d, ReLU, Sequential
+from ..layers import Conv2d, Layer, Linear, MaxPool2d, Parameter, ReLU, Sequential
 from .claim import Claim
 from .problem import LayerProblem, copies
 from .results import GradientError, Row
 
 TOLERANCE = 1e-9  # of the same numbers, added in another order
+WIDEST = 64  # channels or features of a layer before, which passes on what it takes
+
+Found = dict[str, Any]
 
 
 def check_in_network(claim: Claim) -> None:
     """GradientError where y or a gradient of the layer between others in a Sequential are not those of it alone.
 
-    Before it a 1x1 convolution or a linear layer, after it a ReLU and a pooling: what a backend may take together.
+    Before it a 1x1 convolution or a linear layer that changes nothing, after it a ReLU and a pooling: what a backend
+    may take together. Then the parameters' gradients without that of x, and added to those of a backward before, as a
+    step in several parts does. A layer that the network only stops with an error, or with NaN, is not accused.
     """
     problem = claim.problem
     if not isinstance(problem, LayerProblem) or not isinstance(problem.layer, Layer) or problem.inputs != 1:
         return
+    layer, own = problem.layer, problem.backend
     problem.forward(problem.values)  # all parameters have their values
-    x = problem.backend.asarray(problem.values[0], problem.dtype)
-    layer, rng = problem.layer, np.random.default_rng(0)
-    neighbours: list[Layer] = []
-    if x.ndim == 4 and x.size:
-        neighbours.append(Conv2d(x.shape[-1], x.shape[-1], 1, rng=rng))
-    elif x.ndim == 2 and x.size:
-        neighbours.append(Linear(x.shape[-1], x.shape[-1], rng=rng))
-    after: list[Layer] = [ReLU(inplace=True)]
-    if claim.y.ndim == 4:
-        after.append(MaxPool2d(1))
-    own = problem.backend
-    for neighbour in (*neighbours, *after):
+    x = own.asarray(problem.values[0], problem.dtype).reshape(problem.values[0].shape)
+    y = problem.run_forward(x)
+    if not isinstance(y, own.xp.ndarray) or not x.size:
+        return
+    before, after = _before(x), [ReLU(inplace=True), *([MaxPool2d(1)] if y.ndim == 4 else [])]
+    for neighbour in (*before, *after):
         neighbour.to(own.device, problem.dtype, own.algorithm, own.precision)
-    chain = [*neighbours, layer, *after]
-    dy = own.asarray(rng.standard_normal(claim.y.shape), problem.dtype)
-
+        neighbour.requires_grad_(False)  # without that of x, backward ends at the layer
+    dy = own.asarray(np.random.default_rng(0).standard_normal(y.shape), problem.dtype).reshape(y.shape)
+    chain = [*before, layer, *after]
     alone = _layer_by_layer(problem, chain, x, dy)
-    together = _in_container(problem, chain, x, dy)
-    for name, expected in alone.items():
-        found = together[name]
-        if expected is None and found is None:
-            continue
-        size = 0.0 if expected is None else float(np.abs(expected).max(initial=0))
-        same = expected is not None and found is not None and found.shape == expected.shape
-        error = float(np.abs(found - expected).max(initial=0)) / (size or 1.0) if same else float("inf")
-        if not error <= TOLERANCE:
-            what = "y" if name == "y" else f"the gradient of {name}"
-            raise GradientError(
-                f"{what} in a network is not that of the layer alone (relative error {error:.1e}): between "
-                f"{' and '.join(type(one).__name__ for one in chain if one is not layer)} in a Sequential on "
-                f"{own.device!r} another forward or backward is called than the layer's own, or with other arguments",
-                Row(problem.op, name, claim.method, TOLERANCE, error, 1, 0),
-            )
+    container = Sequential(*chain)
+    trainable = any(isinstance(p, Parameter) for p in problem.parameters)
+    for way in WAYS if trainable else WAYS[:1]:
+        try:
+            found = _in_container(problem, container, x, dy, **way.options)
+        except Exception:  # what it cannot do there, a network says when it is used
+            return
+        finally:
+            container.forget()
+        _compare(claim, alone, found, way)
 
 
-def _layer_by_layer(problem: LayerProblem, chain: list[Layer], x: Any, dy: Any) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Way:
+    """How backward is called in a network; what is wrong where gradients are not ``times`` the layer's."""
+
+    options: dict[str, bool]
+    times: float
+    difference: str
+    advice: str
+
+
+WAYS = (
+    Way(
+        {},
+        1.0,
+        "in a network is not that of the layer alone",
+        "in a Sequential another forward or backward is called than the layer's own, or with other arguments",
+    ),
+    Way(
+        {"input_grad": False},
+        1.0,
+        "is another one without that of x",
+        "backward(dy, accumulate, input_grad=False) has to write the parameters' gradients as they are",
+    ),
+    Way(
+        {"input_grad": False, "accumulate": True},
+        2.0,
+        "is not added to that of the backward before",
+        "backward(dy, accumulate=True) has to add to the gradients that are there, as write_grads(accumulate, ...) "
+        "does: otherwise Step(parts=2) trains on a part of each batch",
+    ),
+)
+
+
+def _before(x: Any) -> list[Layer]:
+    """A layer that gives what it takes, where there is a small one."""
+    size = x.shape[-1] if x.ndim else 0
+    if size > WIDEST:
+        return []
+    if x.ndim == 4:
+        return [Conv2d(size, size, 1, groups=size, init=lambda _, shape: (np.ones(shape), np.zeros(size)))]
+    return [Linear(size, size, init=lambda _, shape: (np.eye(size), np.zeros(size)))] if x.ndim == 2 else []
+
+
+def _layer_by_layer(problem: LayerProblem, chain: list[Layer], x: Any, dy: Any) -> Found:
     problem.repeat_random_numbers()
     for layer in chain:
         x = problem.call_forward(x) if layer is problem.layer else layer.forward(x, problem.training)
@@ -66,16 +104,36 @@ def _layer_by_layer(problem: LayerProblem, chain: list[Layer], x: Any, dy: Any) 
     return _results(problem, y, dy)
 
 
-def _in_container(problem: LayerProblem, chain: list[Layer], x: Any, dy: Any) -> dict[str, Any]:
-    container = Sequential(*chain)
+def _in_container(problem: LayerProblem, container: Sequential, x: Any, dy: Any, **options: bool) -> Found:
     problem.repeat_random_numbers()
-    y = container.forward(x, problem.training)
-    dx = container.backward(dy)
-    container.forget()
-    return _results(problem, y, dx)
+    y = container.forward(x, problem.training, input_grad=options.get("input_grad", True))
+    return _results(problem, y, container.backward(dy, **options))
 
 
-def _results(problem: LayerProblem, y: Any, dx: Any) -> dict[str, Any]:
+def _results(problem: LayerProblem, y: Any, dx: Any) -> Found:
     """Copies, by name."""
     gradients = [p.grad for p in problem.parameters]
     return dict(zip(("y", *problem.names), copies([y, dx, *gradients]), strict=True))
+
+
+def _compare(claim: Claim, alone: Found, network: Found, way: Way) -> None:
+    names = ["y", *claim.problem.names]
+    if way.options:  # of parameters alone
+        assert isinstance(claim.problem, LayerProblem)
+        parameters = claim.problem.parameters
+        names = [name for name, p in zip(names[2:], parameters, strict=True) if isinstance(p, Parameter)]
+    for name in names:
+        expected, found = alone[name], network[name]
+        if expected is None and found is None:
+            continue
+        if found is not None and not np.isfinite(found).all():
+            continue
+        size = 0.0 if expected is None else way.times * float(np.abs(expected).max(initial=0))
+        same = expected is not None and found is not None and found.shape == expected.shape
+        error = float(np.abs(found - way.times * expected).max(initial=0)) / (size or 1.0) if same else float("inf")
+        if not error <= TOLERANCE:
+            what = "y" if name == "y" else f"the gradient of {name}"
+            raise GradientError(
+                f"{what} {way.difference} (relative error {error:.1e}): {way.advice}",
+                Row(claim.problem.op, name, claim.method, TOLERANCE, error, 1, 0),
+            )

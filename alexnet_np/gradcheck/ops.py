@@ -137,11 +137,11 @@ def _rows_of(op: str, checking: Callable[..., Result], *args: Any, **options: An
 
 
 def _loss(device: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The device's loss, forward and backward; complex numbers are the reference book's business."""
+    """The device's loss, forward and backward; complex numbers are for the reference backend."""
     kernels, reference = backends.get(device).kernels, backends.get("reference").kernels
 
     def forward(logits: Any, labels: Any, label_smoothing: float) -> Any:
-        book = reference if logits.dtype.kind == "c" else kernels
-        return book.softmax_cross_entropy_forward(logits, labels, label_smoothing)
+        backend = reference if logits.dtype.kind == "c" else kernels
+        return backend.softmax_cross_entropy_forward(logits, labels, label_smoothing)
 
     return forward, kernels.softmax_cross_entropy_backward

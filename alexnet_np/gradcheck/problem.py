@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend as backends
 from ..layers import Layer
+from ..layers.tree import Tree
 from . import attributes
 from .attributes import MISSING, Named
 
@@ -43,6 +44,10 @@ class Problem:
     def complex_twin(self) -> "Problem":
         """The same problem for complex values."""
         raise NotImplementedError
+
+    def search(self) -> list[tuple[str, Any]]:
+        """Arrays of a layer that are no parameters, as they are now, with their paths."""
+        return []
 
     def items(self) -> Iterable[tuple[str, np.ndarray]]:
         """Names and values."""
@@ -96,17 +101,21 @@ class LayerProblem(Problem):
         own = getattr(layer, "backend", None)
         self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0], "gradcheck: inputs")
         self.inputs = len(inputs)
-        parameters = list(layer.parameters()) if hasattr(layer, "parameters") else []
+        self._given = list(inputs)
+        parameters = _parameters_of(layer)
         listed = {id(p.data) for p in parameters}
         parameters += [p for p in attributes.named(layer, params) if id(p.data) not in listed]
         self.parameters = [p for p in parameters if getattr(p, "requires_grad", True)]
-        self.unlisted = self._unlisted(parameters, inputs)
+        self._listed = parameters
+        self._constants = [name for name, grad in (params or {}).items() if grad is None]
+        self.unlisted = self.search()
         self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
         self.names = _distinct([*self.names, *(p.name for p in self.parameters)])
         self.values = copies([*inputs, *(p.data for p in self.parameters)])
         self._check_dtypes()
         self._written: list[Any] = [*self.values]
         self._grads = [_grad_of(p) for p in self.parameters]
+        self._grad_values = [copies([grad])[0] if _is_array(grad) else None for grad in self._grads]
         self._generators = self._find_generators()
         self._forward_options = _taken(layer.forward, training=training, input_grad=True)
         self._backward_options = _taken(layer.backward, input_grad=True)
@@ -171,14 +180,16 @@ class LayerProblem(Problem):
         try:
             self._write(self.values, {}, 0.0)
         finally:  # whatever a layer makes impossible, the rest is as it was
-            for parameter, grad in zip(self.parameters, self._grads, strict=True):
+            for parameter, grad, values in zip(self.parameters, self._grads, self._grad_values, strict=True):
+                if values is not None and getattr(getattr(grad, "flags", None), "writeable", True):
+                    grad[...] = self.backend.asarray(values, grad.dtype)  # backward may write into it
                 parameter.grad = grad
             for layer, name, generator in self._generators:
                 setattr(layer, name, generator)
             self._forget()
 
     def _write(self, values: Values, direction: Direction, t: complex) -> None:
-        """Give the parameters their values, in place as an optimiser would, where they do not have them yet."""
+        """Give the parameters their values, in place as an optimizer would, where they do not have them yet."""
         for index, parameter in enumerate(self.parameters, self.inputs):
             if index in direction:
                 self._written[index] = None  # before: this may be interrupted
@@ -195,27 +206,21 @@ class LayerProblem(Problem):
         if hasattr(self.layer, "forget"):
             self.layer.forget()
 
-    def _unlisted(self, parameters: Sequence[Any], inputs: Sequence[Any]) -> list[tuple[str, Any]]:
-        """Arrays of the object, before its first forward, that are no parameters: path and array."""
-        known = [array for p in parameters for array in (p.data, p.grad) if array is not None] + list(inputs)
-        constants = [name for name, grad in (self.params or {}).items() if grad is None]
-        if isinstance(self.layer, Layer):
-            found = [(f"{path}.{name}" if path else name, array) for path, layer in self.layer.walk()
-                     for name, array in attributes.arrays(_without_layers(layer))]  # fmt: skip
-        else:
-            found = list(attributes.arrays(self.layer))
+    def search(self) -> list[tuple[str, Any]]:
+        """Arrays of the object that are no parameters, nor inputs: path and array."""
+        known = [array for p in self._listed for array in (p.data, p.grad) if array is not None] + self._given
         return [
             (name, array)
-            for name, array in dict(found).items()
-            if name not in constants and not any(_is_same(array, other) for other in known)
+            for name, array in dict(attributes.search(self.layer)).items()
+            if name not in self._constants and not any(attributes.is_same(array, other) for other in known)
         ]
 
     def _find_generators(self) -> list[tuple[Any, str, Any]]:
         """Every random generator and where it is held. They are replaced, so that each forward draws the same masks."""
-        layers = [layer for _, layer in self.layer.walk()] if hasattr(self.layer, "walk") else [self.layer]
+        layers = Tree(self.layer).layers() if isinstance(self.layer, Layer) else [self.layer]
         Generator = type(self.backend.generator(np.random.default_rng(0)))  # a device has its own kind
-        attributes = [(layer, name, value) for layer in layers for name, value in vars(layer).items()]
-        return [found for found in attributes if isinstance(found[2], Generator)]
+        held = [(layer, name, value) for layer in layers for name, value in attributes.attributes(layer).items()]
+        return [found for found in held if isinstance(found[2], Generator)]
 
 
 class FunctionProblem(Problem):
@@ -259,19 +264,24 @@ class FunctionProblem(Problem):
         return self._forward(*inputs)
 
 
-def _without_layers(layer: Layer) -> dict[str, Any]:
-    """The attributes of the layer itself: sublayers have their own."""
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if not isinstance(value, Layer) and name not in ("_saved", "_children")
-    }
+def _parameters_of(layer: Any) -> list[Any]:
+    """What ``parameters()`` lists. TypeError where that are no parameters."""
+    if not hasattr(layer, "parameters"):
+        return []
+    where = f"gradcheck: {type(layer).__name__}.parameters"
+    advice = 'params={"W": "dW"} names arrays and their gradients'
+    if not callable(layer.parameters):
+        raise TypeError(f"{where}: expected a method, got a {type(layer.parameters).__name__}: {advice}")
+    listed = list(layer.parameters())
+    for parameter in listed:
+        if not all(hasattr(parameter, name) for name in ("name", "data", "grad")) or isinstance(parameter, np.ndarray):
+            expected = "expected a list of objects with name, data and grad"
+            raise TypeError(f"{where}(): {expected}, got a {type(parameter).__name__} in it: {advice}")
+    return listed
 
 
-def _is_same(array: Any, other: Any) -> bool:
-    """Whether two arrays are one, or NumPy's that lie in the same memory."""
-    both = isinstance(array, np.ndarray) and isinstance(other, np.ndarray)
-    return array is other or (both and np.may_share_memory(array, other))
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.generic)
 
 
 def _grad_of(parameter: Any) -> Any:
@@ -295,7 +305,7 @@ def _taken(method: Callable[..., Any], **options: Any) -> dict[str, Any]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, with a number behind those that come again: weight, weight (2)."""
+    """The names, with a number after those that come again: weight, weight (2)."""
     counts = [names[:i].count(name) for i, name in enumerate(names, 1)]
     return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The layers: parameters, what forward saves for backward, checks and printouts. The sums are in kernels/."""
+"""The layers: parameters, what forward saves for backward, checks and printouts. The kernels are in kernels/."""
 
 from .activation import ReLU as ReLU, Softmax as Softmax
 from .base import Layer as Layer

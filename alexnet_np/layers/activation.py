@@ -1,4 +1,4 @@
-"""ReLU and Softmax: kernels/reference/activation.py has the sums."""
+"""ReLU and Softmax: kernels/reference/activation.py has the kernels."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from .base import Layer, Shape
 class ReLU(Layer):
     """max(x, 0), element by element, any shape.
 
-    ``inplace`` is torch's: it tells an engine that x is not needed again. The input that a caller
+    ``inplace`` is torch's: it tells a framework that x is not needed again. The input that a caller
     passes in is never written.
     """
 

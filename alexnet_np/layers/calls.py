@@ -1,7 +1,8 @@
 """How a container calls the forward and backward of a layer: with those of the arguments that they take.
 
 The whole signatures are ``forward(x, training, keep, input_grad)`` and ``backward(dy, accumulate, input_grad)``. Most
-layers take fewer: ``forward(x, training)`` cannot keep less, and the container makes them forget.
+layers take fewer. An argument is passed by its name where the method has that name. Otherwise ``training``,
+``accumulate`` and backward's ``input_grad`` are passed in their places, whatever the method calls them.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,13 @@ BACKWARD = ("accumulate", "input_grad")
 
 
 def call_forward(layer: Layer, x: Any, training: bool, keep: bool = True, input_grad: bool = True) -> Any:
-    """y. Without ``keep`` the layer holds nothing afterwards."""
+    """y. Without ``keep`` the layer has saved nothing afterwards."""
     positional, named = _taken(layer, "forward")
-    values = {"training": training, "keep": keep, "input_grad": input_grad}
-    y = layer.forward(x, *(values[name] for name in positional), **{name: values[name] for name in named})
+    if named:
+        values = {"training": training, "keep": keep, "input_grad": input_grad}
+        y = layer.forward(x, *(values[name] for name in positional), **{name: values[name] for name in named})
+    else:
+        y = layer.forward(x, training) if positional else layer.forward(x)
     if not keep:
         layer.forget()
     return y
@@ -32,13 +36,15 @@ def call_backward(layer: Layer, dy: Any, accumulate: bool, input_grad: bool) -> 
             f"{layer.label}: backward(dy, accumulate=True): expected a backward that takes accumulate, as write_grads "
             "does, got one without it, which would write the gradients instead of adding them"
         )
+    if positional == BACKWARD:
+        return layer.backward(dy, accumulate, input_grad)
     values = {"accumulate": accumulate, "input_grad": input_grad}
     return layer.backward(dy, *(values[name] for name in positional), **{name: values[name] for name in named})
 
 
 def _taken(layer: Layer, method: str) -> "Taken":
     """Which of the arguments after the first the method takes: by position, and by name."""
-    if method in vars(layer):  # a function that somebody put on this one object
+    if method in layer.__dict__:  # a function that somebody put on this one object
         return _of_signature(getattr(layer, method), method)
     key = type(layer), method, getattr(type(layer), method)
     if key not in _known:
@@ -51,19 +57,17 @@ _known: dict[tuple[type[Layer], str, Callable[..., Any]], Taken] = {}  # signatu
 
 
 def _of_signature(bound: Callable[..., Any], method: str) -> Taken:
-    # What comes second has always been passed by position, whatever it is called; in backward the third, too.
-    names, most = (FORWARD, 1) if method == "forward" else (BACKWARD, 2)
+    options, places = (FORWARD, 1) if method == "forward" else (BACKWARD, 2)
     arguments = signature(bound).parameters.values()
     kinds = {argument.kind for argument in arguments}
-    places = [a.name for a in arguments if a.kind in (Argument.POSITIONAL_ONLY, Argument.POSITIONAL_OR_KEYWORD)][1:]
-    known = {a.name for a in arguments if a.kind in (Argument.POSITIONAL_OR_KEYWORD, Argument.KEYWORD_ONLY)}
-    count = 0
-    while count < most:
-        if count < len(places):
-            if places[count] in names and places[count] != names[count]:
-                break
-        elif Argument.VAR_POSITIONAL not in kinds:
+    names = {a.name for a in arguments if a.kind in (Argument.POSITIONAL_OR_KEYWORD, Argument.KEYWORD_ONLY)}
+    by_name = [name for name in options if name in names or Argument.VAR_KEYWORD in kinds]
+    after_x = [a.name for a in arguments if a.kind in (Argument.POSITIONAL_ONLY, Argument.POSITIONAL_OR_KEYWORD)][1:]
+    if Argument.VAR_POSITIONAL in kinds:
+        after_x += [""] * places
+    in_place = 0
+    for name, place in zip(options[:places], after_x, strict=False):
+        if place != name and (name in by_name or place in options):
             break
-        count += 1
-    rest = names[count:]
-    return names[:count], tuple(name for name in rest if name in known or Argument.VAR_KEYWORD in kinds)
+        in_place += 1
+    return options[:in_place], tuple(name for name in by_name if name not in options[:in_place])

@@ -1,4 +1,4 @@
-"""Conv2d: kernels/reference/conv.py has the sums."""
+"""Conv2d: kernels/reference/conv.py has the kernels."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ class Conv2d(Layer):
         return self.write_grads(accumulate, *self.kernels.conv2d_backward(dy, self.recall(dy), input_grad))
 
     def _arguments(self) -> tuple[Any, ...]:
-        """What the kernel takes behind x."""
+        """What the kernel takes after x."""
         bias = None if self.bias is None else self.bias.data
         return self.weight.data, bias, self.stride, self.padding, self.groups
 
@@ -89,4 +89,4 @@ class Conv2d(Layer):
 
     @property
     def label(self) -> str:
-        return f"Conv2d({self.in_channels}, {self.out_channels})"
+        return f"{type(self).__name__}({self.in_channels}, {self.out_channels})"

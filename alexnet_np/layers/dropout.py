@@ -1,9 +1,10 @@
-"""Dropout: kernels/reference/dropout.py has the sums."""
+"""Dropout: kernels/reference/dropout.py has the kernels."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from ..backend import Backend
 from .arguments import probability
 from .base import Layer
 
@@ -45,10 +46,9 @@ class Dropout(Layer):
     def _at_test_time(self, x: Any) -> Any:
         return x if self.inverted or self.p == 0 else x * x.dtype.type(1 - self.p)
 
-    def to(self, device: str, dtype: Any = None, algorithm: str = "auto", precision: str = "float32") -> Self:
-        super().to(device, dtype, algorithm, precision)
-        self.rng = self.backend.generator(self.rng)
-        return self
+    def _move(self, backend: Backend) -> None:
+        super()._move(backend)
+        self.rng = backend.generator(self.rng)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}" + ("" if self.inverted else ", inverted=False")

@@ -9,7 +9,7 @@ from .base import Layer, Shape
 class Flatten(Layer):
     """(N, H, W, C) -> (N, H*W*C), in this order: channels run fastest, as in Keras.
 
-    torch flattens (C, H, W): weights of the Linear behind it are permuted on their way in (weights/layouts.py).
+    torch flattens (C, H, W): weights of the Linear after it are permuted on their way in (weights/layouts.py).
     ``listed=False`` leaves the layer out of printouts, as where torch calls a function instead.
     """
 

@@ -38,14 +38,6 @@ class Fused:
     def forget(self) -> None:
         self.layer.forget()
 
-    @property
-    def has_saved(self) -> bool:
-        return self.layer.has_saved
-
-    @property
-    def learns(self) -> bool:
-        return self.layer.learns
-
 
 def fused(layers: Iterable[Layer]) -> list[Layer | Fused]:
     """The layers, with every Conv2d or Linear before a ReLU(inplace=True) taken together with it.

@@ -1,4 +1,4 @@
-"""Linear: kernels/reference/linear.py has the sums."""
+"""Linear: kernels/reference/linear.py has the kernels."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class Linear(Layer):
         return self.write_grads(accumulate, *self.kernels.linear_backward(dy, self.recall(dy), input_grad))
 
     def _arguments(self) -> tuple[Any, ...]:
-        """What the kernel takes behind x."""
+        """What the kernel takes after x."""
         return self.weight.data, None if self.bias is None else self.bias.data
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -56,4 +56,4 @@ class Linear(Layer):
 
     @property
     def label(self) -> str:
-        return f"Linear({self.in_features}, {self.out_features})"
+        return f"{type(self).__name__}({self.in_features}, {self.out_features})"

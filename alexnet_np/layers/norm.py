@@ -1,4 +1,4 @@
-"""LocalResponseNorm: kernels/reference/norm.py has the sums."""
+"""LocalResponseNorm: kernels/reference/norm.py has the kernels."""
 
 from typing import Any
 

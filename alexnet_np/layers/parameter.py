@@ -14,9 +14,9 @@ class Parameter:
     assigned to them must have the shape and dtype of ``data`` and be an array of the parameter's device. A layer's
     ``to`` changes device and dtype.
 
-    ``name`` is the parameter's path ("features.0.weight"), seen from the layer whose ``parameters()`` was called last.
+    ``name`` is the parameter's path ("features.0.weight") in the largest network whose ``parameters()`` was called.
 
-    With ``requires_grad`` set to False it is frozen, as in torch: backward writes no gradient, and optimisers
+    With ``requires_grad`` set to False it is frozen, as in torch: backward writes no gradient, and optimizers
     leave it as it is.
 
     Raises:
@@ -47,8 +47,9 @@ class Parameter:
         self.own_name = self._path = name
 
     def show_as(self, path: str) -> None:
-        """Set ``name`` to a path in a tree of layers. ``own_name``, the name within its layer, stays."""
-        self._path = path
+        """Set ``name`` to a path in a tree of layers, unless it is that in a larger tree. ``own_name`` stays."""
+        if not self._path.endswith(f".{path}"):
+            self._path = path
 
     @property
     def data(self) -> Any:

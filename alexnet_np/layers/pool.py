@@ -1,4 +1,4 @@
-"""MaxPool2d and AdaptiveAvgPool2d: kernels/reference/pool.py has the sums."""
+"""MaxPool2d and AdaptiveAvgPool2d: kernels/reference/pool.py has the kernels."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class MaxPool2d(Layer):
         return self.kernels.max_pool2d_backward(dy, self.recall(dy))
 
     def _arguments(self) -> tuple[Any, ...]:
-        """What the kernel takes behind x."""
+        """What the kernel takes after x."""
         return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.ties
 
     def output_shape(self, shape: Shape) -> Shape:

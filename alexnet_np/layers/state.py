@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def load_state(layer: "Layer", state: Mapping[str, Any], strict: bool = True) -> list[str]:
     """Take over name -> array in this project's layouts; everything is checked before anything is changed."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state dict: expected a dict of names and arrays, got {type(state).__name__}")
     shapes = {name: parameter.data.shape for name, parameter in layer.named_parameters()}
     check_names(shapes, state)
     kept = check_shapes(shapes, state, -1, strict)

@@ -33,8 +33,9 @@ def save(net: "Container", path: str | os.PathLike[str], description: Descriptio
     """
     name = Path(path).name
     if name.endswith(SAFETENSORS):
-        if description is not None and len(description.classes) != net.num_classes:
-            raise ValueError(f"description: classes: expected {net.num_classes} names, got {len(description.classes)}")
+        num_classes = getattr(net, "num_classes", None)  # a layer of one's own at the end does not say
+        if description is not None and num_classes not in (None, len(description.classes)):
+            raise ValueError(f"description: classes: expected {num_classes} names, got {len(description.classes)}")
         metadata = {"format": "pt"} | (description.metadata() if description else {})
         with writing(path) as unfinished:
             safetensors_files.write(unfinished, to_torch(net), metadata)

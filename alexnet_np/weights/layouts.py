@@ -3,7 +3,7 @@
                     here, Keras               torchvision, files
     convolution     (KH, KW, C/G, O)          (O, C/G, KH, KW)
     linear          (inputs, outputs)         (outputs, inputs)
-    first linear    inputs in order H, W, C   inputs in order C, H, W
+    after Flatten   inputs in order H, W, C   inputs in order C, H, W
 
 The last line is the one that is silently wrong when forgotten: the network runs, and knows nothing.
 
@@ -13,14 +13,22 @@ for fine-tuning. All of them return the names of the parameters that were kept, 
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..backend import to_numpy
+from ..layers.activation import ReLU, Softmax
+from ..layers.base import Layer
+from ..layers.conv2d import Conv2d
+from ..layers.dropout import Dropout
+from ..layers.flatten import Flatten
 from ..layers.linear import Linear
+from ..layers.norm import LocalResponseNorm
 from ..layers.parameter import Parameter
+from ..layers.pool import AdaptiveAvgPool2d, MaxPool2d
 from ..layers.state import check_names, check_shapes, load_state, naming, take
 
 if TYPE_CHECKING:
@@ -100,20 +108,73 @@ Image = tuple[int, int, int]  # (H, W, C)
 
 
 def _with_images(net: "Container") -> list[tuple[str, Parameter, Image | None]]:
-    """Name and parameter; with the weight of the first linear layer, the image (H, W, C) that it takes flattened."""
-    linear = {id(layer.weight) for _, layer in net.walk() if isinstance(layer, Linear)}
-    found: list[tuple[str, Parameter, Image | None]] = []
-    channels = 0
-    flattened = False
-    for name, parameter in net.named_parameters():
-        shape = parameter.data.shape
-        image = None
-        if len(shape) == 4:
-            channels = shape[3]
-        elif id(parameter) in linear and channels and not flattened:
-            image, flattened = _square_image(name, shape[0], channels), True
-        found.append((name, parameter, image))
-    return found
+    """Name and parameter; with the weight of a Linear that takes a flattened image, that image's (H, W, C)."""
+    images = _flattened_images(net)
+    return [(name, parameter, images.get(id(parameter))) for name, parameter in net.named_parameters()]
+
+
+def _flattened_images(net: "Container") -> dict[int, Image]:
+    """By the id of a Linear's weight, the image (H, W, C) that it takes flattened.
+
+    The network is followed step by step: a Linear takes the image of a Flatten before it, where nothing between them
+    changes the order of the numbers. ValueError where a layer of one's own takes a flattened image, or flattens one:
+    what it does with it is not known.
+    """
+    images: dict[int, Image] = {}
+    channels = 0  # of the images so far; 0 before the first convolution
+    size: tuple[int, int] | None = None  # of the images, where the layer before says it
+    flat = False  # whether a flattened image is on its way to a Linear
+    for path, step in net.steps():
+        if type(step) not in KNOWN:
+            _refuse_flattened(path, step, flat)
+            channels, size = _channels_after(step, channels), None
+        elif isinstance(step, Linear):
+            if flat:
+                images[id(step.weight)] = _image(f"{path}.weight", step.in_features, channels, size)
+            flat = False
+        elif isinstance(step, Conv2d):
+            channels, size = step.out_channels, None
+        elif isinstance(step, AdaptiveAvgPool2d):
+            size = step.output_size
+        elif isinstance(step, Flatten):
+            flat = channels > 0
+        elif isinstance(step, MaxPool2d):
+            size = None
+    return images
+
+
+KNOWN = frozenset(
+    {Conv2d, Linear, Flatten, AdaptiveAvgPool2d, MaxPool2d, ReLU, Dropout, Softmax, LocalResponseNorm}
+)  # the last four leave the order of vectors alone
+
+
+def _refuse_flattened(path: str, step: Layer, flat: bool) -> None:
+    """ValueError where a layer of one's own takes a flattened image, or flattens one."""
+    if flat or any(isinstance(layer, Flatten) for _, layer in step.walk()):
+        what = "takes a flattened image" if flat else "has a Flatten inside"
+        raise ValueError(
+            f"weights: {path or 'the network'}, {type(step).__name__}, {what}: expected Flatten and the Linear that "
+            "takes its result one after the other in a Sequential. torch flattens channels first, and how that changes "
+            "the order of these weights is not known"
+        )
+
+
+def _channels_after(step: Layer, channels: int) -> int:
+    """The channels that a layer of one's own gives: as output_shape says, or those of its last convolution."""
+    if channels and type(step).output_shape is not Layer.output_shape:
+        with suppress(ValueError, NotImplementedError):
+            return step.output_shape((1, 224, 224, channels))[-1]
+    convolutions = [layer for _, layer in step.walk() if isinstance(layer, Conv2d)]
+    return convolutions[-1].out_channels if convolutions else channels
+
+
+def _image(name: str, inputs: int, channels: int, size: tuple[int, int] | None) -> Image:
+    if size is not None:
+        if size[0] * size[1] * channels != inputs:
+            expected = f"{size[0]} x {size[1]} pixels of {channels} channels"
+            raise ValueError(f"weights: {name}: expected {expected}, got {inputs} inputs")
+        return (*size, channels)
+    return _square_image(name, inputs, channels)
 
 
 def _square_image(name: str, inputs: int, channels: int) -> Image:
