@@ -81,7 +81,7 @@ class Step:
         if not (net.device == "gpu" and isinstance(labels, net.backend.xp.ndarray)):
             # Those on a GPU are taken as they are: to look at them would mean to wait for it.
             labels = np.asarray(labels)
-            losses.check_labels("Step", labels, *self._logits_shape(images))
+            self._check_labels(images, labels)
         labels = net.backend.asarray(labels)
         if net.device != "gpu":
             return self._on_cpu(images, labels, tree)
@@ -175,17 +175,16 @@ class Step:
                 f"{advice}"
             )
 
-    def _logits_shape(self, images: Any) -> tuple[int, int]:
+    def _check_labels(self, images: Any, labels: np.ndarray) -> None:
+        """Before anything is computed, where the network says how many classes it has; else the loss checks them."""
         try:
             found = self.net.output_shape(images.shape)
-        except NotImplementedError:  # a forward of its own: one image says it
-            masks = generators.states(self.net)
-            found = (len(images), *self.net.logits(images[:1], keep=False).shape[1:])
-            generators.set_states(self.net, masks)
+        except NotImplementedError:  # a forward of its own without an output_shape
+            return
         if len(found) != 2:
             expected = f"{self.net.label}.output_shape({images.shape}): expected (N, num_classes)"
             raise ValueError(f"Step: net: {expected}, got {found}: a forward of one's own needs an output_shape")
-        return found[0], found[1]
+        losses.check_labels("Step", labels, *found)
 
     def _drop_gradients(self) -> None:
         self.net.forget()
