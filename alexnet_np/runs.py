@@ -56,34 +56,39 @@ def input_size(model: str) -> int | None:
     return INPUT_SIZES[model]
 
 
-def build(model: str, variant: str, num_classes: int, seed: int = 0, init: str | None = None) -> models.Network:
+def variant_of(model: str, variant: str | None) -> str | None:
+    """The variant of a model, "paper" where none is named; None of models that have none."""
+    return variant or "paper" if model == WITH_VARIANTS else None
+
+
+def build(model: str, variant: str | None, num_classes: int, seed: int = 0, init: str | None = None) -> models.Network:
     """A network by name. ``variant`` is of "alexnet_2012"; ``init`` defaults to the network's own. ValueError."""
     if model not in INPUT_SIZES:
         raise ValueError(f"model: expected {', '.join(INPUT_SIZES)}, got {model!r:.200}")
     options: dict[str, Any] = {"num_classes": num_classes, "seed": seed}
     if model == WITH_VARIANTS:
-        options["variant"] = variant
+        options["variant"] = variant_of(model, variant)
     if init is not None:
         options["init"] = init
     return getattr(models, model)(**options)
 
 
-def chosen_model(model: str | None, variant: str | None, default: str = "alexnet") -> tuple[str, str]:
+def chosen_model(model: str | None, variant: str | None, default: str = "alexnet") -> tuple[str, str | None]:
     """The model and the variant that --model and --variant ask for. ValueError for a variant of what has none."""
     model = model or default
     if variant is not None and model != WITH_VARIANTS:
         raise ValueError(f"--variant {variant}: expected {WITH_VARIANTS}, which has variants, got {model}")
-    return model, variant or "paper"
+    return model, variant_of(model, variant)
 
 
 def confirmed_model(
     path: str | os.PathLike[str], description: weights.Description, model: str | None, variant: str | None
-) -> tuple[str, str]:
+) -> tuple[str, str | None]:
     """The model and the variant of weights that say so. ValueError where --model or --variant contradicts."""
     if model is not None and model != description.model:
         raise ValueError(f"--model {model}: {path} says that it is of {description.model}: leave out --model")
     chosen, _ = chosen_model(description.model, variant)
-    own = description.variant or "paper"
+    own = variant_of(chosen, description.variant)
     if variant is not None and variant != own:
         raise ValueError(f"--variant {variant}: {path} says that it is of variant {own}: leave out --variant")
     return chosen, own
@@ -94,10 +99,13 @@ class Settings:
     """What was trained (model, variant, classes), and on what (data, preparation): all that its weights need."""
 
     model: str
-    variant: str
+    variant: str | None
     classes: list[str]
     data: str
     preparation: Preparation
+
+    def __post_init__(self) -> None:  # the first versions wrote "paper" for every model
+        object.__setattr__(self, "variant", variant_of(self.model, self.variant))
 
     def write(self, folder: Path, device: str) -> None:
         """Into a run's folder, with the command that repeats the run, and what it was made with."""
@@ -121,8 +129,7 @@ class Settings:
 
     def describe(self) -> weights.Description:
         """What its weights are to say of themselves. OSError or ValueError where the mean image cannot be read."""
-        variant = self.variant if self.model == WITH_VARIANTS else None
-        return weights.Description(self.model, variant, self.classes, self.preparation)
+        return weights.Description(self.model, self.variant, self.classes, self.preparation)
 
     def build(self, seed: int = 0, init: str | None = None) -> models.Network:
         return build(self.model, self.variant, len(self.classes), seed, init)
@@ -337,7 +344,7 @@ def _same(settings: Settings, description: weights.Description) -> bool:
     ours, theirs = settings.preparation, description.preparation
     return (
         settings.model == description.model
-        and settings.variant == (description.variant or "paper")
+        and settings.variant == variant_of(description.model, description.variant)
         and settings.classes == description.classes
         and (ours.mean_image is None) == (theirs.mean_image is None)
         and replace(ours, mean_image=None) == replace(theirs, mean_image=None)

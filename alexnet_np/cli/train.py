@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..backend import PRECISIONS
 from . import config, telling
@@ -178,6 +178,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def file_settings(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The settings in a file, where ``args`` are the flags. Errors: see config.read.
+
+    The first versions wrote variant = "paper" for every model: it is left out for models without variants.
+    """
+    from .. import runs
+
+    settings = config.read(path, args.parser)
+    weights = args.weights or settings.get("weights")  # which may say the model
+    model = args.model or settings.get("model") or (None if weights else "alexnet")
+    if model not in (None, runs.WITH_VARIANTS) and settings.get("variant") == "paper":
+        del settings["variant"]
+    return settings
+
+
 def config_file(args: argparse.Namespace) -> Path | None:
     """The file whose settings are the defaults of the flags: the one that is named, or that of a run to resume."""
     from .. import runs
@@ -197,7 +212,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     """Also says in ``args`` what was left open: see config.write."""
     from .. import data, runs
 
-    variant = _choose_model(args)
+    _choose_model(args)
     fetch(args)
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
     args.weights = args.weights and str(Path(args.weights).resolve())
@@ -205,31 +220,28 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size
-    return runs.Settings(args.model, variant, loaded.train.classes, args.data, preparation), loaded
+    return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
 
 
-def _choose_model(args: argparse.Namespace) -> str:
-    """Say in ``args`` which network it is, that of --weights where they say so; returns its variant."""
+def _choose_model(args: argparse.Namespace) -> None:
+    """Say in ``args`` which network it is, that of --weights where they say so."""
     from .. import runs, weights
 
     default = "alexnet"
     if args.weights:
         if description := runs.description_of(args.weights):
-            args.model, variant = runs.confirmed_model(args.weights, description, args.model, args.variant)
-        elif weights.describes_layers(args.weights):
+            args.model, args.variant = runs.confirmed_model(args.weights, description, args.model, args.variant)
+            return
+        if weights.describes_layers(args.weights):
             default = "alexnet_keras"
-    if not args.weights or description is None:
-        args.model, variant = runs.chosen_model(args.model, args.variant, default)
-    if args.model == "alexnet_2012":
-        args.variant = variant
-    return variant
+    args.model, args.variant = runs.chosen_model(args.model, args.variant, default)
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
     from .. import data, runs
 
     settings = runs.Settings.read(args.resume)
-    own = config.read(args.resume / runs.CONFIG, args.parser)
+    own = file_settings(args.resume / runs.CONFIG, args)
     fixed = config.outside_group(args.parser, "run")
     others = [name for name in fixed if getattr(args, name) != own.get(name)]  # None is not in the file
     if others := others + ["out"] * (args.out is not None):
