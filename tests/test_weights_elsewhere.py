@@ -125,9 +125,7 @@ def test_what_is_assumed_of_other_files_is_said(run, monkeypatch, capsys):
     }
     assert main(["predict", "--weights", "net.pth", "red.png"]) == 0
     err = capsys.readouterr().err
-    assert (
-        "Note: net.pth does not say all that it takes to use it. Assumed are model: alexnet; preparation: RGB, " in err
-    )
+    assert "Note: Assumed, because net.pth does not say: model: alexnet; preparation: RGB, " in err
     (result,) = output(capsys, "predict", "--weights", "net.pth", "--model", "alexnet", "red.png")
     assert "model" not in result["assumed"]
     assert main(["export", "copy.safetensors", "--weights", "net.pth"]) == 0
@@ -280,6 +278,12 @@ def test_names_in_another_order_than_the_networks_are_refused(run, capsys):
     assert "--classes: expected the order that the network has, got another one: line 1 of names.txt is 'red'" in fails(
         capsys, *command
     )
+    for text in ("green\nverde\nrojo\n", "\ufeffred\nverde\nrojo\n", "azul\nverde\nBlue  \n"):
+        Path("names.txt").write_text(text, "utf-8")
+        assert "expected the order that the network has" in fails(capsys, *command)
+    for text, message in (("azul\n\nrojo\n", "none in line 2"), ("azul\nverde\nazul", "'azul' more than once")):
+        Path("names.txt").write_text(text)
+        assert message in fails(capsys, *command)
     Path("names.txt").write_text("azul\nverde\nrojo\n")
     assert {guess["class"] for guess in output(capsys, *command)[0]["top"]} == {"azul", "verde", "rojo"}
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             weights.save(trained.net, args.file, description)
         else:
             weights.save(trained.net, args.file)
-    tell_of(path, trained)
+    tell_of(path, trained.assumed, trained.notes)
     name = type(trained.net).__name__
     print(f"{args.file}: {name} for {trained.net.num_classes} classes, from {path}")
     print(f"It takes images {preparation.in_words()}")
