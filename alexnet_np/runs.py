@@ -34,10 +34,12 @@ import numpy as np
 
 from . import __version__, checkpoints, models, weights
 from .data import Preparation, digests
+from .data.classes import printable
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
 from .training import Epoch
+from .weights.description import MAX_PIXELS
 
 RUNS = Path("runs")
 CONFIG, SETTINGS = "config.toml", "run.json"
@@ -86,11 +88,15 @@ def confirmed_model(
 ) -> tuple[str, str | None]:
     """The model and the variant of weights that say so. ValueError where --model or --variant contradicts."""
     if model is not None and model != description.model:
-        raise ValueError(f"--model {model}: {path} says that it is of {description.model}: leave out --model")
+        raise ValueError(
+            f"--model {model}: {path} says that it is of {printable(description.model):.200}: leave out --model"
+        )
     chosen, _ = chosen_model(description.model, variant)
     own = variant_of(chosen, description.variant)
     if variant is not None and variant != own:
-        raise ValueError(f"--variant {variant}: {path} says that it is of variant {own}: leave out --variant")
+        raise ValueError(
+            f"--variant {variant}: {path} says that it is of variant {printable(str(own)):.200}: leave out --variant"
+        )
     return chosen, own
 
 
@@ -124,7 +130,7 @@ class Settings:
             values = json.loads(path.read_text(encoding="utf-8"))
             values = {field.name: values[field.name] for field in fields(cls)}
             return cls(**values | {"preparation": Preparation(**values["preparation"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path}: cannot be understood ({error})") from error
 
     def describe(self) -> weights.Description:
@@ -287,56 +293,80 @@ def open_trained(path: str | os.PathLike[str], model: str | None = None, variant
     Any other is taken for ``model``'s (alexnet's where none is given), with images prepared as torchvision's weights
     expect them. Raises FileNotFoundError, ValueError or KeyError, also where ``model`` or ``variant`` contradicts.
     """
-    path = Path(path)
-    file = path / WEIGHTS if path.is_dir() else path
-    if path.is_dir() and not file.exists():
-        return _open_stopped(path, model, variant)
-    described = _described(path)
-    if described.description is None:
-        return _open_undescribed(file, model, variant)
-    description = described.description
-    model, variant = confirmed_model(path, description, model, variant)
-    arrays = weights.read(file)
-    if not any(len(description.classes) in np.shape(array) for array in _values(arrays)):
-        raise ValueError(f"{file} names {len(description.classes)} classes, but no tensor in it has so many rows")
-    net = build(model, variant, len(description.classes), init="zeros")
-    _fill(net, arrays, file)
-    data = described.settings.data if described.settings else None
-    classes = list(description.classes)
-    return Trained(net, description.preparation, classes, data, description, notes=described.notes)
+    opened = _opened(Path(path))
+    asked = model is not None
+    model, variant = opened.choose(model, variant)
+    if opened.file is None:
+        return _open_stopped(opened)
+    if opened.description is None:
+        return _open_undescribed(opened.file, model, variant, asked)
+    description, file = opened.description, opened.file
+    size, number = description.preparation.size, len(description.classes)
+    if not any(number in np.shape(array) for array in _values(file.arrays)):
+        raise ValueError(f"{file.path} names {number} classes, but no tensor in it has so many rows")
+    net = build(model, variant, number, init="zeros")
+    try:
+        net.output_shape((1, size, size, 3))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} describes images of {size}x{size} pixels, which do not fit {model} ({error})"
+        ) from error
+    _fill(net, file)
+    data = opened.settings.data if opened.settings else None
+    return Trained(net, description.preparation, list(description.classes), data, description, notes=opened.notes)
 
 
 @dataclass(frozen=True)
-class _Described:
-    """What a file of weights says of itself, or the run for it; ``settings`` are those of the run it belongs to."""
+class _Opened:
+    """A file of weights, None of a stopped run, and what it says of itself, or the run for it.
 
+    ``settings`` are those of the run it belongs to.
+    """
+
+    path: Path
+    file: weights.File | None
     description: weights.Description | None
     settings: Settings | None
     notes: list[str]
 
+    def choose(self, model: str | None, variant: str | None) -> tuple[str, str | None]:
+        """The network: what the weights say, else what is asked for, else what such files mostly are of. ValueError."""
+        if self.description is not None:
+            return confirmed_model(self.path, self.description, model, variant)
+        assert self.file is not None
+        return chosen_model(model, variant, "alexnet_keras" if self.file.kind.of_keras else "alexnet")
+
+
+def model_of(path: str | os.PathLike[str], model: str | None, variant: str | None) -> tuple[str, str | None]:
+    """The model and the variant of weights, where --model and --variant ask for these. Errors: see open_trained."""
+    return _opened(Path(path)).choose(model, variant)
+
 
 def description_of(path: str | os.PathLike[str]) -> weights.Description | None:
     """What a run's folder or a file of weights says of its network, classes and preparation; None where nothing."""
-    return _described(Path(path)).description
+    return _opened(Path(path)).description
 
 
-def _described(path: Path) -> _Described:
-    folder, file = (path, path / WEIGHTS) if path.is_dir() else (path.parent, path)
-    own = weights.read_description(file)
+def _opened(path: Path) -> _Opened:
+    if path.is_dir() and not (path / WEIGHTS).exists():
+        settings = Settings.read(path)
+        return _Opened(path, None, settings.describe(), settings, [])
+    folder, file = (path, weights.File(path / WEIGHTS)) if path.is_dir() else (path.parent, weights.File(path))
+    own = file.description
     if own is None:
         if not path.is_dir() and not (folder / SETTINGS).is_file():
-            return _Described(None, None, [])
+            return _Opened(path, file, None, None, [])
         settings = Settings.read(folder)
-        notes = [] if path.is_dir() else [f"{file} does not describe itself: taken for weights of the run {folder}"]
-        return _Described(settings.describe(), settings, notes)
+        notes = [] if path.is_dir() else [f"{path} does not describe itself: taken for weights of the run {folder}"]
+        return _Opened(path, file, settings.describe(), settings, notes)
     try:
         settings = Settings.read(folder)
     except (FileNotFoundError, ValueError):
-        return _Described(own, None, [])
+        return _Opened(path, file, own, None, [])
     if _same(settings, own):
-        return _Described(own, settings, [])
-    says = f"{own.model}, {len(own.classes)} classes"
-    return _Described(own, None, [f"{file} is not of the run {folder}: it goes by what it says itself ({says})"])
+        return _Opened(path, file, own, settings, [])
+    note = f"{file.path} is not of the run {folder}: it goes by what it says itself"
+    return _Opened(path, file, own, None, [f"{note} ({printable(own.model):.200}, {len(own.classes)} classes)"])
 
 
 def _same(settings: Settings, description: weights.Description) -> bool:
@@ -351,11 +381,10 @@ def _same(settings: Settings, description: weights.Description) -> bool:
     )
 
 
-def _open_stopped(folder: Path, model: str | None, variant: str | None) -> Trained:
-    settings = Settings.read(folder)
+def _open_stopped(opened: _Opened) -> Trained:
+    folder, settings, description = opened.path, opened.settings, opened.description
+    assert settings is not None and description is not None
     checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
-    description = settings.describe()
-    model, variant = confirmed_model(folder, description, model, variant)
     if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
         raise ValueError(f"{folder}: {settings.preparation.mean_image} is another mean image than the run began with")
     net = settings.build(init="zeros")
@@ -363,30 +392,35 @@ def _open_stopped(folder: Path, model: str | None, variant: str | None) -> Train
     return Trained(net, description.preparation, settings.classes, settings.data, description)
 
 
-def _open_undescribed(path: Path, model: str | None, variant: str | None) -> Trained:
+def _open_undescribed(file: weights.File, model: str, variant: str | None, asked: bool) -> Trained:
     assumed = {}
-    arrays = weights.read(path)
-    if model is None:
-        whole = weights.describes_layers(path)  # which are compared with the network's
-        default = "alexnet_keras" if whole else "alexnet"
-        if not whole and variant is None:
-            assumed["model"] = default
-    else:
-        default = model
-    model, variant = chosen_model(model, variant, default)
-    preparation = Preparation.photographs(input_size(model) or 224)
+    if file.layers is None and not asked:
+        assumed["model"] = model
+    if file.layers is None and file.kind.of_keras:
+        assumed["layers"] = f"activations, strides and padding as {model} has them"
+    net = build(model, variant, weights.num_classes(file.arrays, file.path), init="zeros")
+    _fill(net, file)
+    preparation = Preparation.photographs(_side(file) or input_size(model) or 224)
     assumed["preparation"] = preparation.in_words()
-    net = build(model, variant, weights.num_classes(arrays, path), init="zeros")
-    _fill(net, arrays, path)
     return Trained(net, preparation, None, None, assumed=assumed)
 
 
-def _fill(net: models.Network, arrays: weights.Arrays, path: Path) -> None:
-    weights.check_layers(net, path)
-    weights.load_arrays(net, arrays)
+def _side(file: weights.File) -> int | None:
+    """Of the images that a whole Keras model takes; None where they may be of any size, or the file does not say."""
+    image = file.layers.image if file.layers else None
+    if image is None:
+        return None
+    if image != (image[0], image[0], 3) or image[0] > MAX_PIXELS:
+        expected = f"square images of 3 colours and at most {MAX_PIXELS} pixels a side"
+        raise ValueError(f"{file.path}: expected {expected}, got {image!r:.200}")
+    return image[0]
+
+
+def _fill(net: models.Network, file: weights.File) -> None:
+    file.load_into(net)
     for parameter in net.parameters():
         if not np.isfinite(parameter.data).all():
-            raise ValueError(f"{path}: {parameter.name}: expected finite numbers, got NaN or infinity")
+            raise ValueError(f"{file.path}: {parameter.name}: expected finite numbers, got NaN or infinity")
 
 
 def _values(arrays: weights.Arrays) -> Iterable[np.ndarray]:

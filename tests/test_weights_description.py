@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pictures import small_network
 
 from alexnet_np import __version__, layers, models, weights
 from alexnet_np.data import Preparation
@@ -17,7 +18,7 @@ CLASSES = ["größe", "caf\udce9", "2"]  # the second is the name of a folder th
 
 
 def small_net():
-    return models.Network(flatten=layers.Flatten(), classifier=layers.Sequential(layers.Linear(4, 3)))
+    return models.Network(flatten=layers.Flatten(), classifier=layers.Sequential(layers.Linear(56 * 56 * 3, 3)))
 
 
 def description(**changes):
@@ -146,4 +147,22 @@ def test_a_description_that_cannot_be_kept_or_does_not_fit_is_refused(tmp_path):
         weights.save(small_net(), tmp_path / "a.weights.h5", description())
     with pytest.raises(ValueError, match="description: classes: expected 3 names, got 2"):
         weights.save(small_net(), tmp_path / "a.safetensors", description(classes=["a", "b"]))
+    with pytest.raises(ValueError, match="description: preparation: size: 64 pixels do not fit the network"):
+        weights.save(small_net(), tmp_path / "a.safetensors", description(preparation=Preparation.photographs(64)))
+    wrong = description(preparation=Preparation.photographs(64))
+    with pytest.raises(ValueError, match=r"size: expected \(60, 60\), as the graph has it, got 64"):
+        weights.export_onnx(small_network(), tmp_path / "a.onnx", (60, 60), wrong)
+    with pytest.raises(ValueError, match="description: model: expected alexnet, as the network is, got 'vgg11'"):
+        description(model="vgg11").check(models.alexnet(num_classes=3, init="zeros"))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_file_describes_itself_too(tmp_path, monkeypatch):
+    described = description(preparation=Preparation.photographs(64))
+    weights.export_onnx(small_network(), tmp_path / "a.onnx", (64, 64), described)
+    assert weights.read_description(tmp_path / "a.onnx") == described
+    (tmp_path / "b.onnx").write_text("odd")
+    with pytest.raises(ValueError, match="cannot be read as ONNX"):
+        weights.read_description(tmp_path / "b.onnx")
+    monkeypatch.setattr(weights.files, "find_spec", lambda name: None)
+    assert weights.read_description(tmp_path / "a.onnx") is None

@@ -148,10 +148,12 @@ def test_a_description_that_does_not_fit_its_numbers_is_refused(run, monkeypatch
     net = runs.open_trained(run).net
     description = runs.description_of(run)
     described = description.metadata()
+    odd_size = json.loads(described["alexnet_np"])["preparation"] | {"size": 16}
     for changes, message in (
         ({"classes": ["a", "b", "c", "d", "e"]}, "names 5 classes, but no tensor in it has so many rows"),
         ({"classes": ["a"] * 8}, "expected shape"),
         ({"model": "vgg11"}, "model: expected alexnet, alexnet_keras, alexnet_2012, got 'vgg11'"),
+        ({"preparation": odd_size}, "describes images of 16x16 pixels, which do not fit alexnet"),
         ({"format": 9}, "of a newer version of alexnet-np"),
     ):
         text = json.dumps(json.loads(described["alexnet_np"]) | changes)
@@ -179,6 +181,25 @@ def test_a_stopped_run_with_another_mean_image_is_refused(colours, monkeypatch, 
     assert main(["evaluate", "--weights", "run"]) == 0
     np.save("mean.npy", np.full((73, 73, 3), 101, np.float32))
     assert "mean.npy is another mean image than the run began with" in fails(capsys, "evaluate", "--weights", "run")
+
+
+def test_what_is_assumed_of_keras_files(run, tmp_path):
+    """A whole model says its layers and the size of its images; a .weights.h5 file neither."""
+    net = models.alexnet_keras(num_classes=2, init="zeros")
+    weights.save(net, "a.weights.h5")
+    trained = runs.open_trained("a.weights.h5")
+    assert isinstance(trained.net, models.AlexNetKeras)
+    assert trained.assumed["model"] == "alexnet_keras"
+    assert trained.assumed["layers"] == "activations, strides and padding as alexnet_keras has them"
+    assert "model" not in runs.open_trained("a.weights.h5", "alexnet_keras").assumed
+    net.keras_input_shape = (230, 230, 3)
+    weights.save(net, "a.keras")
+    trained = runs.open_trained("a.keras")
+    assert (trained.preparation.size, list(trained.assumed)) == (230, ["preparation"])
+    net.keras_input_shape = (228, 230, 3)
+    weights.save(net, "a.keras")
+    with pytest.raises(ValueError, match=r"a.keras: expected square images of 3 colours .*, got \(228, 230, 3\)"):
+        runs.open_trained("a.keras")
 
 
 # ---- exported

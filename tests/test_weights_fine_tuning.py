@@ -89,9 +89,9 @@ def test_features_are_the_convolutions_of_every_network(build):
 def test_what_does_not_fit_leaves_nothing(colours, pretrained, capsys):
     for argv, message in (
         (["--weights", "nowhere.pth"], "there is no file "),
-        (["--weights", str(colours)], "there is no file "),
+        (["--weights", str(colours)], "is no folder of a training run"),
         (["--weights", "odd.pth"], "odd.pth is not a file of weights"),
-        (["--weights", "other.safetensors"], "state dict: features.0.bias: expected shape (8,), got (5,)"),
+        (["--weights", "other.safetensors"], "other.safetensors: state dict: features.0.bias: expected shape (8,)"),
     ):
         Path("odd.pth").write_text("odd")
         state = {**pretrained, "features.0.bias": np.zeros(5, np.float32)}

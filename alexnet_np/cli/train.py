@@ -12,6 +12,7 @@ is a little too good: for a figure to report, evaluate the result on pictures th
 import argparse
 from contextlib import closing, suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,16 +226,10 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
 
 def _choose_model(args: argparse.Namespace) -> None:
     """Say in ``args`` which network it is, that of --weights where they say so."""
-    from .. import runs, weights
+    from .. import runs
 
-    default = "alexnet"
-    if args.weights:
-        if description := runs.description_of(args.weights):
-            args.model, args.variant = runs.confirmed_model(args.weights, description, args.model, args.variant)
-            return
-        if weights.describes_layers(args.weights):
-            default = "alexnet_keras"
-    args.model, args.variant = runs.chosen_model(args.model, args.variant, default)
+    choose = partial(runs.model_of, args.weights) if args.weights else runs.chosen_model
+    args.model, args.variant = choose(args.model, args.variant)
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alexnet_np.data import Arrays, DataError, match
-from alexnet_np.data.dataset import class_names
+from alexnet_np.data.dataset import Dataset, class_names
 
 
 def data_set(classes, labels=None):
@@ -107,7 +107,7 @@ def test_a_name_whose_accents_macos_has_taken_apart_is_the_same():
 
 def test_many_classes_take_no_time():
     names = [f"animal {number}" for number in range(50_000)]
-    assert match("zoo", data_set(names[::-1]), names, len(names)).dataset.labels[0] == len(names) - 1
+    assert match("zoo", Dataset(names[::-1], range(len(names))), names, len(names)).dataset.labels[0] == len(names) - 1
 
 
 def test_what_would_steer_a_terminal_is_written_out():
