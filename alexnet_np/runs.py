@@ -398,7 +398,11 @@ def _open_undescribed(file: weights.File, model: str, variant: str | None, asked
         assumed["model"] = model
     if file.layers is None and file.kind.of_keras:
         assumed["layers"] = f"activations, strides and padding as {model} has them"
-    net = build(model, variant, weights.num_classes(file.arrays, file.path), init="zeros")
+    try:
+        number = weights.num_classes(file.arrays, file.path)
+    except ValueError as error:
+        raise ValueError(f"{error}{file.advice()}") from error
+    net = build(model, variant, number, init="zeros")
     _fill(net, file)
     preparation = Preparation.photographs(_side(file) or input_size(model) or 224)
     assumed["preparation"] = preparation.in_words()

@@ -134,6 +134,12 @@ def test_a_mean_image_of_anything_but_numbers_is_refused():
         MeanImage.of(np.zeros((2000, 2000, 3), np.uint8))
 
 
+def test_arguments_of_other_types_meet_a_sentence():
+    for wrong in ({"classes": None}, {"preparation": None}, {"model": None}):
+        with pytest.raises(ValueError, match=f"description: {next(iter(wrong))}: expected .*, got None"):
+            description(**wrong)
+
+
 def test_a_file_without_a_description_says_nothing(tmp_path):
     assert weights.Description.from_metadata({"format": "pt"}) is None
     weights.save(small_net(), tmp_path / "a.weights.h5")

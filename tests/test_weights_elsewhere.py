@@ -13,7 +13,7 @@ import torch
 from pictures import COLOURS, colour, small_network, write_class_folders, write_idx
 from PIL import Image
 
-from alexnet_np import data, models, runs, weights
+from alexnet_np import data, models, runs, training, weights
 from alexnet_np.cli import main
 from alexnet_np.weights.safetensors_files import read_metadata
 
@@ -321,8 +321,8 @@ def last_layer(net):
     [
         (["blue", "green", "red"], "the last layer too, for it knows the same classes", [0, 1, 2]),
         (["red", "blue", "green"], "the last layer too, its classes in the order of the data", [2, 0, 1]),
-        (["red", "blue", "mauve"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
-        (["0", "1", "2"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
+        (["red", "blue", "mauve"], "the last layer starts fresh: the classes differ", None),
+        (["0", "1", "2"], "the last layer starts fresh: the classes differ", None),
     ],
 )
 def test_the_last_layer_is_taken_over_by_name(run, tmp_path, capsys, names, said, order):
@@ -365,6 +365,28 @@ def test_fine_tuning_takes_the_network_of_the_weights(run, colours, monkeypatch,
     assert len(built) == 2
     assert 'model = "alexnet_keras"' in Path("tuned/config.toml").read_text("utf-8")
     assert runs.description_of("tuned").model == "alexnet_keras"
+
+
+def test_two_data_sets_with_numbers_only_are_matched_by_position_and_that_is_said(tmp_path, capsys):
+    names = ["0", "1", "2"]
+    write_idx_with_names(tmp_path / "idx", names)
+    train = ["train", "--size", "64", "--epochs", "1", "--data", "idx", "--out"]
+    assert main([*train, "first"]) == 0
+    assert main([*train, "second", "--weights", "first"]) == 0
+    assert "the last layer too, by position: both have numbers only" in capsys.readouterr().out
+
+
+def test_fine_tuning_begins_with_a_stopped_run_and_says_of_images(colours, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "end_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main([*TRAIN, "--data", str(colours), "--checkpoint-minutes", "0", "--out", "stopped"]) == 130
+    capsys.readouterr()
+    train = ["train", "--epochs", "1", "--lr", "0", "--data", str(colours), "--weights", "stopped", "--out", "tuned"]
+    assert main([*train, "--size", "96"]) == 0
+    out = capsys.readouterr().out
+    assert "the last layer too, for it knows the same classes; its images were prepared in another way: RGB, " in out
+    for old, new in zip(*(last_layer(runs.open_trained(folder).net) for folder in ("stopped", "tuned")), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 # ---- flags that would make no difference

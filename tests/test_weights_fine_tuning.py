@@ -40,7 +40,7 @@ def test_all_but_the_last_layer_is_loaded(colours, pretrained, capsys):
     for name, array in begun.items():
         np.testing.assert_array_equal(array, fresh[name] if name in LAST else pretrained[name], err_msg=name)
     out = capsys.readouterr().out
-    assert "pretrained.pth; new are classifier.4.weight, classifier.4.bias" in out
+    assert "pretrained.pth; the last layer starts fresh: the number of classes differs" in out
     assert "a network that knows nothing" not in out
 
 
@@ -62,7 +62,7 @@ def test_a_run_is_weights_too_and_its_classes_may_be_the_same(colours, capsys):
     Path("run").rename("first")
     again = run(colours, "--weights", "first", "--lr", "0")
     assert all(np.array_equal(again[name], array) for name, array in first.items())
-    assert "new are" not in capsys.readouterr().out
+    assert "starts fresh" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "2012"])

@@ -119,11 +119,11 @@ def run(args: argparse.Namespace) -> int:
                 say(f"Warning: {damage}; the one before it is taken")
         net = settings.build(recipe.seed, init="zeros" if checkpoint else None)
         net.to(args.device, precision=args.precision)
+        description = settings.describe()
         if args.weights and not checkpoint:
-            became = fine_tuning.begin_with(net, args.weights, settings.classes)
+            became = fine_tuning.begin_with(net, args.weights, settings.classes, description.preparation)
             say(f"weights of {args.weights}; {became}")
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
-        description = settings.describe()
         trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
             trainer.resume(checkpoint)

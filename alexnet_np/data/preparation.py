@@ -12,6 +12,8 @@ from . import augmentation, mean_image
 from .images import centre_crop, flip, resize
 from .mean_image import MeanImage
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 # The means and standard deviations of ImageNet's red, green and blue, as torchvision's weights expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,8 +57,8 @@ class Preparation:
     mean_image: str | MeanImage | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # JSON and TOML know lists only
-            object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        for field in fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         if isinstance(self.mean_image, Mapping):
             object.__setattr__(self, "mean_image", MeanImage(**self.mean_image))
         self._check_types()
@@ -92,10 +94,16 @@ class Preparation:
             if not _are_numbers(getattr(self, name)):
                 raise ValueError(f"{name}: expected numbers, got {getattr(self, name)!r:.200}")
         for name in ("mean", "std"):
-            if len(getattr(self, name)) != 3 or not np.isfinite(getattr(self, name)).all():
+            if len(getattr(self, name)) != 3 or not all(map(_is_finite, getattr(self, name))):
                 raise ValueError(f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)}")
         if min(self.std) <= 0:
             raise ValueError(f"std: expected numbers above 0, got {self.std}")
+        with np.errstate(all="ignore"):
+            mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+            factors = np.array([mean / std, 1 / (255 * std)])
+        if not np.isfinite(factors).all() or not factors[1].all():
+            expected = "expected numbers that float32 can divide by each other"
+            raise ValueError(f"mean, std: {expected}, got {self.mean!r:.200}, {self.std!r:.200}")
         if not (isinstance(self.principal_colours, tuple) and all(map(_are_numbers, self.principal_colours))):
             raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours!r:.200}")
         if not isinstance(self.mean_image, str | MeanImage | None):
@@ -187,9 +195,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def _is_finite(value: float) -> bool:
+    return -FLOAT32_MAX <= value <= FLOAT32_MAX  # nor is NaN
+
+
 def _are_numbers(values: Any) -> bool:
     return isinstance(values, tuple) and all(map(_is_number, values))
 
 
-def _tuples(value: object) -> object:
-    return tuple(map(_tuples, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _plain(value: object) -> object:
+    """Python's own numbers and tuples: JSON and TOML know lists only, and programs have arrays."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    elif isinstance(value, Real) and not isinstance(value, int | float):
+        value = float(value)
+    return tuple(map(_plain, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value

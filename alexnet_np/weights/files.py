@@ -1,7 +1,7 @@
 """Files of weights: which kind one is, and the way to its reader and writer."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,7 +159,15 @@ class File:
             return load_arrays(net, arrays, strict)
         except (KeyError, ValueError) as error:
             kind = KeyError if isinstance(error, KeyError) else ValueError
-            raise kind(f"weights: {self.path}: {str(error.args[0]).removeprefix('weights: ')}") from error
+            what = str(error.args[0]).removeprefix("weights: ")
+            raise kind(f"weights: {self.path}: {what}{self.advice()}") from error
+
+    def advice(self) -> str:
+        """What to save instead, where the names of the tensors say it."""
+        names = self.arrays if isinstance(self.arrays, Mapping) else {}
+        if names and all(name.startswith("module.") for name in names):
+            return " (its names begin with 'module.', as DataParallel's do: save net.module.state_dict() instead)"
+        return ""
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
