@@ -59,11 +59,11 @@ def test_other_programs_can_read_the_mean_image(with_mean_image):
 
 
 def test_a_preparation_is_said_in_words(with_mean_image):
-    cut = "RGB, the shorter side resized to 64 pixels, 56x56 pixels cut from the middle, "
-    colours = "minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225)"
-    assert PREPARATION.in_words() == f"{cut}values from 0 to 1, {colours}"
-    mean = "minus the middle 56x56 pixels of the mean image (64x64 pixels), divided by (58.395, 57.12, 57.375)"
-    assert with_mean_image.in_words() == f"{cut}values from 0 to 255, {mean}"
+    cut = "RGB; resize the shorter side to 64 pixels; cut 56x56 pixels from the middle; "
+    colours = "subtract (0.485, 0.456, 0.406); divide by (0.229, 0.224, 0.225)"
+    assert PREPARATION.in_words() == f"{cut}values from 0 to 1; {colours}"
+    mean = "subtract the middle 56x56 pixels of the mean image (64x64 pixels); divide by (58.395, 57.12, 57.375)"
+    assert with_mean_image.in_words() == f"{cut}values from 0 to 255; {mean}"
 
 
 def values(**changes):

@@ -125,7 +125,7 @@ def test_what_is_assumed_of_other_files_is_said(run, monkeypatch, capsys):
     }
     assert main(["predict", "--weights", "net.pth", "red.png"]) == 0
     err = capsys.readouterr().err
-    assert "Note: Assumed, because net.pth does not say: model: alexnet; preparation: RGB, " in err
+    assert "Note: Assumed, because net.pth does not say: model: alexnet; preparation: RGB; " in err
     (result,) = output(capsys, "predict", "--weights", "net.pth", "--model", "alexnet", "red.png")
     assert "model" not in result["assumed"]
     assert main(["export", "copy.safetensors", "--weights", "net.pth"]) == 0
@@ -217,7 +217,7 @@ def test_an_onnx_file_alone_gives_the_same_probabilities(fixture, request, capsy
 
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     description = json.loads(session.get_modelmeta().custom_metadata_map["alexnet_np"])
-    assert f"It takes images {description['images']}\n" in printed
+    assert f"Images: {description['images']}\n" in printed
     preparation = description["preparation"]
     resize, size = preparation["resize"], preparation["size"]
     with Image.open("red.png") as picture:
@@ -244,7 +244,7 @@ def test_export_says_what_is_subtracted(run_with_mean_image, capsys):
     capsys.readouterr()
     assert main(["export", "net.onnx", "--weights", "run"]) == 0
     expected = (
-        "values from 0 to 255, minus the middle 64x64 pixels of the mean image (73x73 pixels), divided by (58.395, "
+        "values from 0 to 255; subtract the middle 64x64 pixels of the mean image (73x73 pixels); divide by (58.395, "
     )
     assert expected in capsys.readouterr().out
     assert "--size: expected 64, the size of the run" in fails(
@@ -254,7 +254,7 @@ def test_export_says_what_is_subtracted(run_with_mean_image, capsys):
 
 def test_another_size_is_in_the_description(run, capsys):
     assert main(["export", "net.onnx", "--weights", "run", "--size", "128"]) == 0
-    assert "resized to 146 pixels, 128x128 pixels cut" in capsys.readouterr().out
+    assert "resize the shorter side to 146 pixels; cut 128x128 pixels from the middle" in capsys.readouterr().out
     assert "--size: expected a .onnx file" in fails(
         capsys, "export", "a.safetensors", "--weights", "run", "--size", "70"
     )
@@ -384,7 +384,7 @@ def test_fine_tuning_begins_with_a_stopped_run_and_says_of_images(colours, monke
     train = ["train", "--epochs", "1", "--lr", "0", "--data", str(colours), "--weights", "stopped", "--out", "tuned"]
     assert main([*train, "--size", "96"]) == 0
     out = capsys.readouterr().out
-    assert "the last layer too, for it knows the same classes; its images were prepared in another way: RGB, " in out
+    assert "the last layer too, for it knows the same classes; its images were prepared in another way: RGB; " in out
     for old, new in zip(*(last_layer(runs.open_trained(folder).net) for folder in ("stopped", "tuned")), strict=True):
         np.testing.assert_array_equal(old, new)
 

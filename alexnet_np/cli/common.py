@@ -81,7 +81,9 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-OF_WEIGHTS = "what the run or the file says; alexnet where it says nothing. Another one than it says is refused"
+OF_WEIGHTS = (
+    "what the run or the file says, and must agree with it; else alexnet_keras for Keras's files, alexnet for others"
+)
 
 
 def assumed_of(trained: "Trained", classes: str | None) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Test a network: loss, top-1 and top-5 accuracy.
 
-Without arguments the newest run in runs/ is tested on the test pictures of its own data. With --data, on
+Without arguments the newest run in runs/ is tested on the test images of its own data. With --data, on
 the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
 
 The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
@@ -41,18 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, OF_WEIGHTS)
     add_classes(parser)
     parser.add_argument(
-        "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
+        "--batch-size", type=count, default=64, metavar="N", help="images at a time (default: %(default)s)"
     )
     parser.add_argument(
         "--ten-crop",
         action="store_true",
-        help="as in 2012: the mean probabilities of five squares of each picture and their mirror images",
+        help="as in 2012: the mean probabilities of five squares of each image and their flips",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="for the accuracy of each class and the confusion matrix, as CSV and, with matplotlib, as a figure",
+        help="folder for the accuracy of each class and the confusion matrix, as CSV and, with matplotlib, as a "
+        "figure (default: not written)",
     )
     add_device(parser)
     add_json(parser)
@@ -97,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     tell_of(path, assumed_of(trained, assumed), trained.notes)
     if matched.note:
         print(f"Note: {matched.note}", file=sys.stderr)
-    for picture, reason in loader.skipped.items():
-        print(f"left out: {picture}: {reason}", file=sys.stderr)
+    for image, reason in loader.skipped.items():
+        print(f"left out: {image}: {reason}", file=sys.stderr)
     print(f"{path} on {result.images:,} images of {source}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))

@@ -1,8 +1,9 @@
-"""Say what is on pictures: the five likeliest classes of each, with their probabilities.
+"""Say what is on images: the five likeliest classes of each, with their probabilities.
 
 A run, and a file of weights that describes itself, know their network, their classes and how images are prepared. Of
-other files these are assumed, and a note says so: torchvision's AlexNet, its preparation, and for 1000 classes
-ImageNet's names, in the order that torchvision and Keras have. --model and --classes say otherwise.
+other files these are assumed, and a note says so: torchvision's AlexNet (alexnet_keras for Keras's files), its
+preparation, and for 1000 classes ImageNet's names, in the order that torchvision and Keras have. --model and --classes
+say otherwise.
 """
 
 import argparse

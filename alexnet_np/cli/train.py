@@ -59,11 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--weights",
         metavar="RUN_OR_FILE",
-        help="to begin with, for fine-tuning: a run's folder, or a file as of torchvision or Keras (docs/weights.md); "
-        "a last layer for other classes begins anew",
+        help="first weights, for fine-tuning: a run's folder, or a file of torchvision's or Keras's, e.g. net.pth "
+        "(docs/weights.md); for other classes the last layer starts fresh (default: random weights)",
     )
     data.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
+        "--size",
+        type=count,
+        metavar="PIXELS",
+        help="side of the images that the network sees, in pixels (default: 64 for digits, IDX and CIFAR, 224 for "
+        "others)",
     )
     add_augmentation(parser)
     add_recipe(parser)

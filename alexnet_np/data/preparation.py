@@ -177,12 +177,12 @@ class Preparation:
 
     def in_words(self) -> str:
         """What is done to a picture before the network sees it in a test: all that another program has to do."""
-        cut = f"the shorter side resized to {self.resize} pixels, {self.size}x{self.size} pixels cut from the middle"
+        cut = f"resize the shorter side to {self.resize} pixels; cut {self.size}x{self.size} pixels from the middle"
         if self.mean_image is None:
-            return f"RGB, {cut}, values from 0 to 1, minus {self.mean}, divided by {self.std}"
+            return f"RGB; {cut}; values from 0 to 1; subtract {self.mean}; divide by {self.std}"
         std = tuple(round(255 * s, 6) for s in self.std)
         middle = f"the middle {self.size}x{self.size} pixels of the mean image ({self.resize}x{self.resize} pixels)"
-        return f"RGB, {cut}, values from 0 to 255, minus {middle}, divided by {std}"
+        return f"RGB; {cut}; values from 0 to 255; subtract {middle}; divide by {std}"
 
     def _mean_image(self) -> np.ndarray:
         if isinstance(self.mean_image, MeanImage):
