@@ -291,7 +291,8 @@ def open_trained(path: str | os.PathLike[str], model: str | None = None, variant
 
     A file that describes itself goes by that, wherever it lies; another one in a run's folder, by the run's settings.
     Any other is taken for ``model``'s (where none is given, alexnet_keras's for Keras's files, else alexnet's), with
-    images prepared as torchvision's weights expect them. Raises FileNotFoundError, ValueError or KeyError, also where ``model`` or ``variant`` contradicts.
+    images prepared as torchvision's weights expect them. Raises FileNotFoundError, ValueError or KeyError, also where
+    ``model`` or ``variant`` contradicts.
     """
     opened = _opened(Path(path))
     asked = model is not None
