@@ -65,18 +65,18 @@ class Preparation:
         if not 1 <= self.size <= self.resize:
             raise ValueError(f"size: expected 1 to resize, {self.resize}, got {self.size}")
         if self.crop not in CROPS:
-            raise ValueError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
+            raise ValueError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r:.200}")
         if not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] <= 1):
-            raise ValueError(f"scale: expected two shares of a picture, the smaller first, got {self.scale}")
+            raise ValueError(f"scale: expected two shares of a picture, the smaller first, got {self.scale!r:.200}")
         if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
-            raise ValueError(f"ratio: expected two numbers above 0, the smaller first, got {self.ratio}")
+            raise ValueError(f"ratio: expected two numbers above 0, the smaller first, got {self.ratio!r:.200}")
         for name in ("brightness", "contrast", "saturation", "colour_noise"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected a number of at least 0, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected a number of at least 0, got {getattr(self, name)!r:.200}")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue: expected 0 to 0.5, half of the colour circle, got {self.hue}")
         if np.shape(self.principal_colours) != (3, 3):
-            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours}")
+            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours!r:.200}")
         if isinstance(self.mean_image, MeanImage) and self.mean_image.side != self.resize:
             raise ValueError(f"mean_image: expected {self.resize}x{self.resize} pixels, got {self.mean_image}")
 
@@ -95,9 +95,11 @@ class Preparation:
                 raise ValueError(f"{name}: expected numbers, got {getattr(self, name)!r:.200}")
         for name in ("mean", "std"):
             if len(getattr(self, name)) != 3 or not all(map(_is_finite, getattr(self, name))):
-                raise ValueError(f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)!r:.200}"
+                )
         if min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+            raise ValueError(f"std: expected numbers above 0, got {self.std!r:.200}")
         with np.errstate(all="ignore"):
             mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
             factors = np.array([mean / std, 1 / (255 * std)])
