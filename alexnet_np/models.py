@@ -87,6 +87,7 @@ class _Builder:
 class AlexNet(Network):
     """torchvision.models.alexnet."""
 
+    model = "alexnet"  # as descriptions name it (weights/description.py)
     takes = "images (N, H, W, 3) of at least 63x63 pixels"
 
     def __init__(self, num_classes: int, dropout: float, seed: int, init: str) -> None:
@@ -124,6 +125,7 @@ class AlexNet(Network):
 class AlexNetKeras(Network):
     """The Keras Sequential at 227x227x3. forward returns probabilities; logits, what its softmax takes."""
 
+    model = "alexnet_keras"  # as descriptions name it (weights/description.py)
     takes = "images (N, 227, 227, 3)"
     keras_input_shape = (227, 227, 3)  # what a .keras file says of the input (weights/keras_files.py)
 
@@ -159,9 +161,11 @@ class AlexNetKeras(Network):
 class AlexNet2012(Network):
     """The network of 2012: two towers (groups), response norm. ``variant``: as in the paper, or as in its code."""
 
+    model = "alexnet_2012"  # as descriptions name it (weights/description.py)
     takes = "images (N, 224, 224, 3) or (N, 227, 227, 3)"
 
     def __init__(self, variant: str, num_classes: int, dropout: float, seed: int, init: str) -> None:
+        self.variant = variant
         new = _Builder(seed, init)
         features = self._paper_features(new) if variant == "paper" else self._code_features(new)
         super().__init__(

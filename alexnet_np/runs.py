@@ -34,10 +34,12 @@ import numpy as np
 
 from . import __version__, checkpoints, models, weights
 from .data import Preparation, digests
+from .data.classes import printable
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
 from .training import Epoch
+from .weights.description import MAX_PIXELS
 
 RUNS = Path("runs")
 CONFIG, SETTINGS = "config.toml", "run.json"
@@ -56,36 +58,45 @@ def input_size(model: str) -> int | None:
     return INPUT_SIZES[model]
 
 
-def build(model: str, variant: str, num_classes: int, seed: int = 0, init: str | None = None) -> models.Network:
+def variant_of(model: str, variant: str | None) -> str | None:
+    """The variant of a model, "paper" where none is named; None of models that have none."""
+    return variant or "paper" if model == WITH_VARIANTS else None
+
+
+def build(model: str, variant: str | None, num_classes: int, seed: int = 0, init: str | None = None) -> models.Network:
     """A network by name. ``variant`` is of "alexnet_2012"; ``init`` defaults to the network's own. ValueError."""
     if model not in INPUT_SIZES:
         raise ValueError(f"model: expected {', '.join(INPUT_SIZES)}, got {model!r:.200}")
     options: dict[str, Any] = {"num_classes": num_classes, "seed": seed}
     if model == WITH_VARIANTS:
-        options["variant"] = variant
+        options["variant"] = variant_of(model, variant)
     if init is not None:
         options["init"] = init
     return getattr(models, model)(**options)
 
 
-def chosen_model(model: str | None, variant: str | None, default: str = "alexnet") -> tuple[str, str]:
+def chosen_model(model: str | None, variant: str | None, default: str = "alexnet") -> tuple[str, str | None]:
     """The model and the variant that --model and --variant ask for. ValueError for a variant of what has none."""
     model = model or default
     if variant is not None and model != WITH_VARIANTS:
         raise ValueError(f"--variant {variant}: expected {WITH_VARIANTS}, which has variants, got {model}")
-    return model, variant or "paper"
+    return model, variant_of(model, variant)
 
 
 def confirmed_model(
     path: str | os.PathLike[str], description: weights.Description, model: str | None, variant: str | None
-) -> tuple[str, str]:
+) -> tuple[str, str | None]:
     """The model and the variant of weights that say so. ValueError where --model or --variant contradicts."""
     if model is not None and model != description.model:
-        raise ValueError(f"--model {model}: {path} says that it is of {description.model}: leave out --model")
+        raise ValueError(
+            f"--model {model}: {path} says that it is of {printable(description.model):.200}: leave out --model"
+        )
     chosen, _ = chosen_model(description.model, variant)
-    own = description.variant or "paper"
+    own = variant_of(chosen, description.variant)
     if variant is not None and variant != own:
-        raise ValueError(f"--variant {variant}: {path} says that it is of variant {own}: leave out --variant")
+        raise ValueError(
+            f"--variant {variant}: {path} says that it is of variant {printable(str(own)):.200}: leave out --variant"
+        )
     return chosen, own
 
 
@@ -94,10 +105,13 @@ class Settings:
     """What was trained (model, variant, classes), and on what (data, preparation): all that its weights need."""
 
     model: str
-    variant: str
+    variant: str | None
     classes: list[str]
     data: str
     preparation: Preparation
+
+    def __post_init__(self) -> None:  # the first versions wrote "paper" for every model
+        object.__setattr__(self, "variant", variant_of(self.model, self.variant))
 
     def write(self, folder: Path, device: str) -> None:
         """Into a run's folder, with the command that repeats the run, and what it was made with."""
@@ -116,13 +130,12 @@ class Settings:
             values = json.loads(path.read_text(encoding="utf-8"))
             values = {field.name: values[field.name] for field in fields(cls)}
             return cls(**values | {"preparation": Preparation(**values["preparation"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path}: cannot be understood ({error})") from error
 
     def describe(self) -> weights.Description:
         """What its weights are to say of themselves. OSError or ValueError where the mean image cannot be read."""
-        variant = self.variant if self.model == WITH_VARIANTS else None
-        return weights.Description(self.model, variant, self.classes, self.preparation)
+        return weights.Description(self.model, self.variant, self.classes, self.preparation)
 
     def build(self, seed: int = 0, init: str | None = None) -> models.Network:
         return build(self.model, self.variant, len(self.classes), seed, init)
@@ -277,59 +290,84 @@ def open_trained(path: str | os.PathLike[str], model: str | None = None, variant
     """The network of a run's folder, finished or stopped, or of a file of weights.
 
     A file that describes itself goes by that, wherever it lies; another one in a run's folder, by the run's settings.
-    Any other is taken for ``model``'s (alexnet's where none is given), with images prepared as torchvision's weights
-    expect them. Raises FileNotFoundError, ValueError or KeyError, also where ``model`` or ``variant`` contradicts.
+    Any other is taken for ``model``'s (where none is given, alexnet_keras's for Keras's files, else alexnet's), with
+    images prepared as torchvision's weights expect them. Raises FileNotFoundError, ValueError or KeyError, also where
+    ``model`` or ``variant`` contradicts.
     """
-    path = Path(path)
-    file = path / WEIGHTS if path.is_dir() else path
-    if path.is_dir() and not file.exists():
-        return _open_stopped(path, model, variant)
-    described = _described(path)
-    if described.description is None:
-        return _open_undescribed(file, model, variant)
-    description = described.description
-    model, variant = confirmed_model(path, description, model, variant)
-    arrays = weights.read(file)
-    if not any(len(description.classes) in np.shape(array) for array in _values(arrays)):
-        raise ValueError(f"{file} names {len(description.classes)} classes, but no tensor in it has so many rows")
-    net = build(model, variant, len(description.classes), init="zeros")
-    _fill(net, arrays, file)
-    data = described.settings.data if described.settings else None
-    classes = list(description.classes)
-    return Trained(net, description.preparation, classes, data, description, notes=described.notes)
+    opened = _opened(Path(path))
+    asked = model is not None
+    model, variant = opened.choose(model, variant)
+    if opened.file is None:
+        return _open_stopped(opened)
+    if opened.description is None:
+        return _open_undescribed(opened.file, model, variant, asked)
+    description, file = opened.description, opened.file
+    size, number = description.preparation.size, len(description.classes)
+    if not any(number in np.shape(array) for array in _values(file.arrays)):
+        raise ValueError(f"{file.path} names {number} classes, but no tensor in it has so many rows")
+    net = build(model, variant, number, init="zeros")
+    try:
+        net.output_shape((1, size, size, 3))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} describes images of {size}x{size} pixels, which do not fit {model} ({error})"
+        ) from error
+    _fill(net, file)
+    data = opened.settings.data if opened.settings else None
+    return Trained(net, description.preparation, list(description.classes), data, description, notes=opened.notes)
 
 
 @dataclass(frozen=True)
-class _Described:
-    """What a file of weights says of itself, or the run for it; ``settings`` are those of the run it belongs to."""
+class _Opened:
+    """A file of weights, None of a stopped run, and what it says of itself, or the run for it.
 
+    ``settings`` are those of the run it belongs to.
+    """
+
+    path: Path
+    file: weights.File | None
     description: weights.Description | None
     settings: Settings | None
     notes: list[str]
 
+    def choose(self, model: str | None, variant: str | None) -> tuple[str, str | None]:
+        """The network: what the weights say, else what is asked for, else what such files mostly are of. ValueError."""
+        if self.description is not None:
+            return confirmed_model(self.path, self.description, model, variant)
+        assert self.file is not None
+        return chosen_model(model, variant, "alexnet_keras" if self.file.kind.of_keras else "alexnet")
+
+
+def model_of(path: str | os.PathLike[str], model: str | None, variant: str | None) -> tuple[str, str | None]:
+    """The model and the variant of weights, where --model and --variant ask for these. Errors: see open_trained."""
+    return _opened(Path(path)).choose(model, variant)
+
 
 def description_of(path: str | os.PathLike[str]) -> weights.Description | None:
     """What a run's folder or a file of weights says of its network, classes and preparation; None where nothing."""
-    return _described(Path(path)).description
+    return _opened(Path(path)).description
 
 
-def _described(path: Path) -> _Described:
-    folder, file = (path, path / WEIGHTS) if path.is_dir() else (path.parent, path)
-    own = weights.read_description(file)
+def _opened(path: Path) -> _Opened:
+    if path.is_dir() and not (path / WEIGHTS).exists():
+        settings = Settings.read(path)
+        return _Opened(path, None, settings.describe(), settings, [])
+    folder, file = (path, weights.File(path / WEIGHTS)) if path.is_dir() else (path.parent, weights.File(path))
+    own = file.description
     if own is None:
         if not path.is_dir() and not (folder / SETTINGS).is_file():
-            return _Described(None, None, [])
+            return _Opened(path, file, None, None, [])
         settings = Settings.read(folder)
-        notes = [] if path.is_dir() else [f"{file} does not describe itself: taken for weights of the run {folder}"]
-        return _Described(settings.describe(), settings, notes)
+        notes = [] if path.is_dir() else [f"{path} does not describe itself: taken for weights of the run {folder}"]
+        return _Opened(path, file, settings.describe(), settings, notes)
     try:
         settings = Settings.read(folder)
     except (FileNotFoundError, ValueError):
-        return _Described(own, None, [])
+        return _Opened(path, file, own, None, [])
     if _same(settings, own):
-        return _Described(own, settings, [])
-    says = f"{own.model}, {len(own.classes)} classes"
-    return _Described(own, None, [f"{file} is not of the run {folder}: it goes by what it says itself ({says})"])
+        return _Opened(path, file, own, settings, [])
+    note = f"{file.path} is not of the run {folder}: it goes by what it says itself"
+    return _Opened(path, file, own, None, [f"{note} ({printable(own.model):.200}, {len(own.classes)} classes)"])
 
 
 def _same(settings: Settings, description: weights.Description) -> bool:
@@ -337,18 +375,17 @@ def _same(settings: Settings, description: weights.Description) -> bool:
     ours, theirs = settings.preparation, description.preparation
     return (
         settings.model == description.model
-        and settings.variant == (description.variant or "paper")
+        and settings.variant == variant_of(description.model, description.variant)
         and settings.classes == description.classes
         and (ours.mean_image is None) == (theirs.mean_image is None)
         and replace(ours, mean_image=None) == replace(theirs, mean_image=None)
     )
 
 
-def _open_stopped(folder: Path, model: str | None, variant: str | None) -> Trained:
-    settings = Settings.read(folder)
+def _open_stopped(opened: _Opened) -> Trained:
+    folder, settings, description = opened.path, opened.settings, opened.description
+    assert settings is not None and description is not None
     checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
-    description = settings.describe()
-    model, variant = confirmed_model(folder, description, model, variant)
     if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
         raise ValueError(f"{folder}: {settings.preparation.mean_image} is another mean image than the run began with")
     net = settings.build(init="zeros")
@@ -356,30 +393,39 @@ def _open_stopped(folder: Path, model: str | None, variant: str | None) -> Train
     return Trained(net, description.preparation, settings.classes, settings.data, description)
 
 
-def _open_undescribed(path: Path, model: str | None, variant: str | None) -> Trained:
+def _open_undescribed(file: weights.File, model: str, variant: str | None, asked: bool) -> Trained:
     assumed = {}
-    arrays = weights.read(path)
-    if model is None:
-        whole = weights.describes_layers(path)  # which are compared with the network's
-        default = "alexnet_keras" if whole else "alexnet"
-        if not whole and variant is None:
-            assumed["model"] = default
-    else:
-        default = model
-    model, variant = chosen_model(model, variant, default)
-    preparation = Preparation.photographs(input_size(model) or 224)
+    if file.layers is None and not asked:
+        assumed["model"] = model
+    if file.layers is None and file.kind.of_keras:
+        assumed["layers"] = f"activations, strides and padding as {model} has them"
+    try:
+        number = weights.num_classes(file.arrays, file.path)
+    except ValueError as error:
+        raise ValueError(f"{error}{file.advice()}") from error
+    net = build(model, variant, number, init="zeros")
+    _fill(net, file)
+    preparation = Preparation.photographs(_side(file) or input_size(model) or 224)
     assumed["preparation"] = preparation.in_words()
-    net = build(model, variant, weights.num_classes(arrays, path), init="zeros")
-    _fill(net, arrays, path)
     return Trained(net, preparation, None, None, assumed=assumed)
 
 
-def _fill(net: models.Network, arrays: weights.Arrays, path: Path) -> None:
-    weights.check_layers(net, path)
-    weights.load_arrays(net, arrays)
+def _side(file: weights.File) -> int | None:
+    """Of the images that a whole Keras model takes; None where they may be of any size, or the file does not say."""
+    image = file.layers.image if file.layers else None
+    if image is None:
+        return None
+    if image != (image[0], image[0], 3) or image[0] > MAX_PIXELS:
+        expected = f"square images of 3 colours and at most {MAX_PIXELS} pixels a side"
+        raise ValueError(f"{file.path}: expected {expected}, got {image!r:.200}")
+    return image[0]
+
+
+def _fill(net: models.Network, file: weights.File) -> None:
+    file.load_into(net)
     for parameter in net.parameters():
         if not np.isfinite(parameter.data).all():
-            raise ValueError(f"{path}: {parameter.name}: expected finite numbers, got NaN or infinity")
+            raise ValueError(f"{file.path}: {parameter.name}: expected finite numbers, got NaN or infinity")
 
 
 def _values(arrays: weights.Arrays) -> Iterable[np.ndarray]:

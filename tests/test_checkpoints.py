@@ -397,3 +397,9 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_bits_of_one_that_is_
         [line.split(",")[:7] for line in Path(run, runs.HISTORY).read_text().splitlines()] for run in ("whole", "run")
     )
     assert resumed == whole
+
+
+def test_settings_that_nest_too_deeply_meet_a_sentence(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"run\.json: cannot be understood"):
+        runs.Settings.read(tmp_path)

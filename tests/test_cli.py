@@ -668,7 +668,7 @@ def test_evaluate_writes_the_confusion_matrix_where_it_is_asked_to(finished, col
 
 def test_evaluate_refuses_what_does_not_fit(tmp_path, finished, colours, capsys):
     (write_class_folders(tmp_path / "other", 1) / "red").rename(tmp_path / "other" / "scarlet")
-    assert "unknown classes scarlet" in fails(capsys, "evaluate", "--data", "other")
+    assert "unknown classes 'scarlet'" in fails(capsys, "evaluate", "--data", "other")
     assert "there is no file nowhere" in fails(capsys, "evaluate", "--weights", "nowhere.safetensors")
     assert "no folder of a training run" in fails(capsys, "evaluate", "--weights", tmp_path)
     (tmp_path / "text.safetensors").write_text("no weights")

@@ -1,6 +1,7 @@
 """Settings in TOML files: the same as by flags, which win; what is wrong is said with the file and the key."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,16 @@ def test_resume_takes_other_settings_only_of_how_it_runs(colours, capsys, monkey
         assert sentence in capsys.readouterr().err
     again = ["--epochs", "2", "--checkpoint-minutes", "3", "--figure-minutes", "0"]  # the same, and how it runs
     assert main(["train", "--resume", "runs/colours", *again]) == 0
+
+
+def test_files_of_the_first_versions_name_a_variant_for_every_model(colours, capsys):
+    text = 'data = "colours"\nmodel = "alexnet"\nvariant = "paper"\nsize = 64\nepochs = 1\n'
+    Path("old.toml").write_text(text)
+    assert main(["train", "--config", "old.toml", "--out", "run"]) == 0
+    assert not [line for line in settings_of("run") if line.startswith("variant")]
+    assert json.loads(Path("run/run.json").read_text("utf-8"))["variant"] is None
+    Path("code.toml").write_text(text.replace("paper", "code"))
+    for argv in (["--config", "old.toml", "--variant", "paper"], ["--config", "code.toml"], ["--variant", "paper"]):
+        capsys.readouterr()
+        assert main(["train", *argv]) == 2
+        assert "expected alexnet_2012, which has variants, got alexnet" in capsys.readouterr().err

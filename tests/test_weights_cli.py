@@ -50,6 +50,19 @@ def test_predict_knows_imagenets_names(goldfish, capsys):
     assert (name, first.split()[-1], second.split()[-1]) == ("red.png", "goldfish", "tench")
 
 
+def test_evaluate_says_that_it_assumes_imagenets_names(goldfish, capsys):
+    for name in ("goldfish", "tench"):
+        Path("fish", name).mkdir(parents=True)
+        shutil.copy("red.png", Path("fish", name))
+    command = ["evaluate", "--weights", str(goldfish), "--data", "fish"]
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["top1"], result["top5"], result["classes_matched_by"]) == (0.5, 1, "name")
+    assert result["assumed"]["classes"] == "ImageNet's names, in torchvision's order"
+    assert main(command) == 0
+    assert "classes: ImageNet's names, in torchvision's order" in capsys.readouterr().err
+
+
 def test_the_names_are_torchvisions():
     names = import_torchvision().models.AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
     path = Path(models.__file__).with_name("imagenet_classes.txt")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pictures import small_network
 
 from alexnet_np import __version__, layers, models, weights
 from alexnet_np.data import Preparation
@@ -17,7 +18,7 @@ CLASSES = ["größe", "caf\udce9", "2"]  # the second is the name of a folder th
 
 
 def small_net():
-    return models.Network(flatten=layers.Flatten(), classifier=layers.Sequential(layers.Linear(4, 3)))
+    return models.Network(flatten=layers.Flatten(), classifier=layers.Sequential(layers.Linear(56 * 56 * 3, 3)))
 
 
 def description(**changes):
@@ -58,11 +59,11 @@ def test_other_programs_can_read_the_mean_image(with_mean_image):
 
 
 def test_a_preparation_is_said_in_words(with_mean_image):
-    cut = "RGB, the shorter side resized to 64 pixels, 56x56 pixels cut from the middle, "
-    colours = "minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225)"
-    assert PREPARATION.in_words() == f"{cut}values from 0 to 1, {colours}"
-    mean = "minus the middle 56x56 pixels of the mean image (64x64 pixels), divided by (58.395, 57.12, 57.375)"
-    assert with_mean_image.in_words() == f"{cut}values from 0 to 255, {mean}"
+    cut = "RGB; resize the shorter side to 64 pixels; cut 56x56 pixels from the middle; "
+    colours = "subtract (0.485, 0.456, 0.406); divide by (0.229, 0.224, 0.225)"
+    assert PREPARATION.in_words() == f"{cut}values from 0 to 1; {colours}"
+    mean = "subtract the middle 56x56 pixels of the mean image (64x64 pixels); divide by (58.395, 57.12, 57.375)"
+    assert with_mean_image.in_words() == f"{cut}values from 0 to 255; {mean}"
 
 
 def values(**changes):
@@ -133,6 +134,12 @@ def test_a_mean_image_of_anything_but_numbers_is_refused():
         MeanImage.of(np.zeros((2000, 2000, 3), np.uint8))
 
 
+def test_arguments_of_other_types_meet_a_sentence():
+    for wrong in ({"classes": None}, {"preparation": None}, {"model": None}):
+        with pytest.raises(ValueError, match=f"description: {next(iter(wrong))}: expected .*, got None"):
+            description(**wrong)
+
+
 def test_a_file_without_a_description_says_nothing(tmp_path):
     assert weights.Description.from_metadata({"format": "pt"}) is None
     weights.save(small_net(), tmp_path / "a.weights.h5")
@@ -146,4 +153,22 @@ def test_a_description_that_cannot_be_kept_or_does_not_fit_is_refused(tmp_path):
         weights.save(small_net(), tmp_path / "a.weights.h5", description())
     with pytest.raises(ValueError, match="description: classes: expected 3 names, got 2"):
         weights.save(small_net(), tmp_path / "a.safetensors", description(classes=["a", "b"]))
+    with pytest.raises(ValueError, match="description: preparation: size: 64 pixels do not fit the network"):
+        weights.save(small_net(), tmp_path / "a.safetensors", description(preparation=Preparation.photographs(64)))
+    wrong = description(preparation=Preparation.photographs(64))
+    with pytest.raises(ValueError, match=r"size: expected \(60, 60\), as the graph has it, got 64"):
+        weights.export_onnx(small_network(), tmp_path / "a.onnx", (60, 60), wrong)
+    with pytest.raises(ValueError, match="description: model: expected alexnet, as the network is, got 'vgg11'"):
+        description(model="vgg11").check(models.alexnet(num_classes=3, init="zeros"))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_file_describes_itself_too(tmp_path, monkeypatch):
+    described = description(preparation=Preparation.photographs(64))
+    weights.export_onnx(small_network(), tmp_path / "a.onnx", (64, 64), described)
+    assert weights.read_description(tmp_path / "a.onnx") == described
+    (tmp_path / "b.onnx").write_text("odd")
+    with pytest.raises(ValueError, match="cannot be read as ONNX"):
+        weights.read_description(tmp_path / "b.onnx")
+    monkeypatch.setattr(weights.files, "find_spec", lambda name: None)
+    assert weights.read_description(tmp_path / "a.onnx") is None

@@ -13,7 +13,7 @@ import torch
 from pictures import COLOURS, colour, small_network, write_class_folders, write_idx
 from PIL import Image
 
-from alexnet_np import data, models, runs, weights
+from alexnet_np import data, models, runs, training, weights
 from alexnet_np.cli import main
 from alexnet_np.weights.safetensors_files import read_metadata
 
@@ -125,9 +125,7 @@ def test_what_is_assumed_of_other_files_is_said(run, monkeypatch, capsys):
     }
     assert main(["predict", "--weights", "net.pth", "red.png"]) == 0
     err = capsys.readouterr().err
-    assert (
-        "Note: net.pth does not say all that it takes to use it. Assumed are model: alexnet; preparation: RGB, " in err
-    )
+    assert "Note: Assumed, because net.pth does not say: model: alexnet; preparation: RGB; " in err
     (result,) = output(capsys, "predict", "--weights", "net.pth", "--model", "alexnet", "red.png")
     assert "model" not in result["assumed"]
     assert main(["export", "copy.safetensors", "--weights", "net.pth"]) == 0
@@ -150,10 +148,12 @@ def test_a_description_that_does_not_fit_its_numbers_is_refused(run, monkeypatch
     net = runs.open_trained(run).net
     description = runs.description_of(run)
     described = description.metadata()
+    odd_size = json.loads(described["alexnet_np"])["preparation"] | {"size": 16}
     for changes, message in (
         ({"classes": ["a", "b", "c", "d", "e"]}, "names 5 classes, but no tensor in it has so many rows"),
         ({"classes": ["a"] * 8}, "expected shape"),
         ({"model": "vgg11"}, "model: expected alexnet, alexnet_keras, alexnet_2012, got 'vgg11'"),
+        ({"preparation": odd_size}, "describes images of 16x16 pixels, which do not fit alexnet"),
         ({"format": 9}, "of a newer version of alexnet-np"),
     ):
         text = json.dumps(json.loads(described["alexnet_np"]) | changes)
@@ -183,6 +183,25 @@ def test_a_stopped_run_with_another_mean_image_is_refused(colours, monkeypatch, 
     assert "mean.npy is another mean image than the run began with" in fails(capsys, "evaluate", "--weights", "run")
 
 
+def test_what_is_assumed_of_keras_files(run, tmp_path):
+    """A whole model says its layers and the size of its images; a .weights.h5 file neither."""
+    net = models.alexnet_keras(num_classes=2, init="zeros")
+    weights.save(net, "a.weights.h5")
+    trained = runs.open_trained("a.weights.h5")
+    assert isinstance(trained.net, models.AlexNetKeras)
+    assert trained.assumed["model"] == "alexnet_keras"
+    assert trained.assumed["layers"] == "activations, strides and padding as alexnet_keras has them"
+    assert "model" not in runs.open_trained("a.weights.h5", "alexnet_keras").assumed
+    net.keras_input_shape = (230, 230, 3)
+    weights.save(net, "a.keras")
+    trained = runs.open_trained("a.keras")
+    assert (trained.preparation.size, list(trained.assumed)) == (230, ["preparation"])
+    net.keras_input_shape = (228, 230, 3)
+    weights.save(net, "a.keras")
+    with pytest.raises(ValueError, match=r"a.keras: expected square images of 3 colours .*, got \(228, 230, 3\)"):
+        runs.open_trained("a.keras")
+
+
 # ---- exported
 
 
@@ -198,7 +217,7 @@ def test_an_onnx_file_alone_gives_the_same_probabilities(fixture, request, capsy
 
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     description = json.loads(session.get_modelmeta().custom_metadata_map["alexnet_np"])
-    assert f"It takes images {description['images']}\n" in printed
+    assert f"Images: {description['images']}\n" in printed
     preparation = description["preparation"]
     resize, size = preparation["resize"], preparation["size"]
     with Image.open("red.png") as picture:
@@ -225,7 +244,7 @@ def test_export_says_what_is_subtracted(run_with_mean_image, capsys):
     capsys.readouterr()
     assert main(["export", "net.onnx", "--weights", "run"]) == 0
     expected = (
-        "values from 0 to 255, minus the middle 64x64 pixels of the mean image (73x73 pixels), divided by (58.395, "
+        "values from 0 to 255; subtract the middle 64x64 pixels of the mean image (73x73 pixels); divide by (58.395, "
     )
     assert expected in capsys.readouterr().out
     assert "--size: expected 64, the size of the run" in fails(
@@ -235,7 +254,7 @@ def test_export_says_what_is_subtracted(run_with_mean_image, capsys):
 
 def test_another_size_is_in_the_description(run, capsys):
     assert main(["export", "net.onnx", "--weights", "run", "--size", "128"]) == 0
-    assert "resized to 146 pixels, 128x128 pixels cut" in capsys.readouterr().out
+    assert "resize the shorter side to 146 pixels; cut 128x128 pixels from the middle" in capsys.readouterr().out
     assert "--size: expected a .onnx file" in fails(
         capsys, "export", "a.safetensors", "--weights", "run", "--size", "70"
     )
@@ -280,6 +299,12 @@ def test_names_in_another_order_than_the_networks_are_refused(run, capsys):
     assert "--classes: expected the order that the network has, got another one: line 1 of names.txt is 'red'" in fails(
         capsys, *command
     )
+    for text in ("green\nverde\nrojo\n", "\ufeffred\nverde\nrojo\n", "azul\nverde\nBlue  \n"):
+        Path("names.txt").write_text(text, "utf-8")
+        assert "expected the order that the network has" in fails(capsys, *command)
+    for text, message in (("azul\n\nrojo\n", "none in line 2"), ("azul\nverde\nazul", "'azul' more than once")):
+        Path("names.txt").write_text(text)
+        assert message in fails(capsys, *command)
     Path("names.txt").write_text("azul\nverde\nrojo\n")
     assert {guess["class"] for guess in output(capsys, *command)[0]["top"]} == {"azul", "verde", "rojo"}
 
@@ -296,8 +321,8 @@ def last_layer(net):
     [
         (["blue", "green", "red"], "the last layer too, for it knows the same classes", [0, 1, 2]),
         (["red", "blue", "green"], "the last layer too, its classes in the order of the data", [2, 0, 1]),
-        (["red", "blue", "mauve"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
-        (["0", "1", "2"], "new are classifier.4.weight, classifier.4.bias, for its classes are others", None),
+        (["red", "blue", "mauve"], "the last layer starts fresh: the classes differ", None),
+        (["0", "1", "2"], "the last layer starts fresh: the classes differ", None),
     ],
 )
 def test_the_last_layer_is_taken_over_by_name(run, tmp_path, capsys, names, said, order):
@@ -340,6 +365,28 @@ def test_fine_tuning_takes_the_network_of_the_weights(run, colours, monkeypatch,
     assert len(built) == 2
     assert 'model = "alexnet_keras"' in Path("tuned/config.toml").read_text("utf-8")
     assert runs.description_of("tuned").model == "alexnet_keras"
+
+
+def test_two_data_sets_with_numbers_only_are_matched_by_position_and_that_is_said(tmp_path, capsys):
+    names = ["0", "1", "2"]
+    write_idx_with_names(tmp_path / "idx", names)
+    train = ["train", "--size", "64", "--epochs", "1", "--data", "idx", "--out"]
+    assert main([*train, "first"]) == 0
+    assert main([*train, "second", "--weights", "first"]) == 0
+    assert "the last layer too, by position: both have numbers only" in capsys.readouterr().out
+
+
+def test_fine_tuning_begins_with_a_stopped_run_and_says_of_images(colours, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "end_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main([*TRAIN, "--data", str(colours), "--checkpoint-minutes", "0", "--out", "stopped"]) == 130
+    capsys.readouterr()
+    train = ["train", "--epochs", "1", "--lr", "0", "--data", str(colours), "--weights", "stopped", "--out", "tuned"]
+    assert main([*train, "--size", "96"]) == 0
+    out = capsys.readouterr().out
+    assert "the last layer too, for it knows the same classes; its images were prepared in another way: RGB; " in out
+    for old, new in zip(*(last_layer(runs.open_trained(folder).net) for folder in ("stopped", "tuned")), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 # ---- flags that would make no difference

@@ -40,7 +40,7 @@ def test_all_but_the_last_layer_is_loaded(colours, pretrained, capsys):
     for name, array in begun.items():
         np.testing.assert_array_equal(array, fresh[name] if name in LAST else pretrained[name], err_msg=name)
     out = capsys.readouterr().out
-    assert "pretrained.pth; new are classifier.4.weight, classifier.4.bias" in out
+    assert "pretrained.pth; the last layer starts fresh: the number of classes differs" in out
     assert "a network that knows nothing" not in out
 
 
@@ -62,7 +62,7 @@ def test_a_run_is_weights_too_and_its_classes_may_be_the_same(colours, capsys):
     Path("run").rename("first")
     again = run(colours, "--weights", "first", "--lr", "0")
     assert all(np.array_equal(again[name], array) for name, array in first.items())
-    assert "new are" not in capsys.readouterr().out
+    assert "starts fresh" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "2012"])
@@ -89,9 +89,9 @@ def test_features_are_the_convolutions_of_every_network(build):
 def test_what_does_not_fit_leaves_nothing(colours, pretrained, capsys):
     for argv, message in (
         (["--weights", "nowhere.pth"], "there is no file "),
-        (["--weights", str(colours)], "there is no file "),
+        (["--weights", str(colours)], "is no folder of a training run"),
         (["--weights", "odd.pth"], "odd.pth is not a file of weights"),
-        (["--weights", "other.safetensors"], "state dict: features.0.bias: expected shape (8,), got (5,)"),
+        (["--weights", "other.safetensors"], "other.safetensors: state dict: features.0.bias: expected shape (8,)"),
     ):
         Path("odd.pth").write_text("odd")
         state = {**pretrained, "features.0.bias": np.zeros(5, np.float32)}

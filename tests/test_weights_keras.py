@@ -223,8 +223,9 @@ def test_an_archive_whose_member_is_compressed_or_cut_short_meets_a_sentence(pat
     ):
         with zipfile.ZipFile(archive, "w", compression) as file:
             file.writestr("model.weights.h5", data)
+            file.writestr("config.json", '{"class_name": "Sequential", "config": {"layers": []}}', zipfile.ZIP_STORED)
         with pytest.raises(ValueError, match=rf"weights: .*a\.keras cannot be read as a Keras archive \(.*{message}"):
-            weights.load(small_net(), archive)
+            weights.read(archive)
 
 
 def test_other_shapes_and_numbers_of_layers_are_named(path):
@@ -232,7 +233,7 @@ def test_other_shapes_and_numbers_of_layers_are_named(path):
         weights.load(small_net(num_classes=7), path)
     with h5py.File(path, "r+") as h5:
         del h5["layers/dense_2"]
-    with pytest.raises(ValueError, match="weights: expected 9 arrays, got 7"):
+    with pytest.raises(ValueError, match=r"weights: .*a\.weights\.h5: expected 9 arrays, got 7"):
         weights.load(small_net(), path)
 
 

@@ -10,6 +10,7 @@ from against_torch import relative_error
 from keras_import import import_keras
 
 from alexnet_np import layers, models, weights
+from alexnet_np.weights import keras_files
 
 keras = import_keras()
 L = keras.layers
@@ -181,6 +182,56 @@ def test_a_layer_of_ones_own_is_refused_whatever_it_is_called(tmp_path):
     refused(tmp_path / "a.keras", r"expected a layer of Keras's, got '.*Dense' of ")
 
 
+def test_a_class_of_ones_own_that_is_called_as_keras_calls_its_own_is_refused(tmp_path):
+    class Conv2D(L.Conv2D):
+        def call(self, x):
+            return -super().call(x)
+
+    class Sequential(keras.Sequential):
+        pass
+
+    Conv2D.__module__ = Sequential.__module__ = "__main__"  # which Keras writes as None
+    keras.Sequential(body(first=[Conv2D(5, 5, strides=3, activation="relu")])).save(tmp_path / "a.keras")
+    refused(tmp_path / "a.keras", "layer conv2d.*: expected a layer of Keras's, got 'Conv2D' of None")
+    Sequential(body()).save(tmp_path / "a.keras")
+    refused(tmp_path / "a.keras", "expected a model of Keras's, got 'Sequential' of None")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
+def test_layers_that_compute_nothing_in_a_test_may_be_there(suffix, tmp_path):
+    more = [L.RandomFlip(), L.RandomRotation(0.1), L.RandomContrast(0.1), L.Identity(), L.ActivityRegularization(0.1)]
+    model, path = keras.Sequential(body(first=[*more, conv()])), tmp_path / f"a{suffix}"
+    model.save_weights(path) if suffix == ".weights.h5" else model.save(path)
+    net = ours()
+    weights.load(net, path)
+    assert relative_error(net.forward(IMAGES, keep=False), model.predict(IMAGES, verbose=0)) <= 1e-5
+    keras.Sequential(body(first=[L.RandomCrop(SIDE, SIDE), conv()])).save(tmp_path / "b.keras")
+    refused(tmp_path / "b.keras", r"b\.keras: layer random_crop.* is a RandomCrop, which no network here has")
+
+
+def test_names_are_those_that_keras_gives():
+    for kind in keras_files.NOTHING_IN_A_TEST:
+        assert keras.src.utils.naming.to_snake_case(kind) == keras_files.default_name(kind)
+
+
+def test_keras_2_says_of_layers_without_weights_only_their_names(tmp_path):
+    """save_weights to .h5."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    model = keras.Sequential(body(pool=L.AveragePooling2D(3, 2)))
+    with h5py.File(tmp_path / "a.h5", "w") as h5:
+        legacy_h5_format.save_weights_to_hdf5_group(h5, model)
+    refused(tmp_path / "a.h5", r"a\.h5: layer 'average_pooling2d.*' is of a kind that no network here has")
+
+
+def test_bfloat16_is_named(tmp_path):
+    weights.save(ours(), tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "r+") as h5:
+        del h5["layers/dense/vars/0"]
+        h5["layers/dense/vars/0"] = np.zeros((16, 6), "V2")
+    refused(tmp_path / "a.weights.h5", "expected float16, float32 or float64, got bfloat16")
+
+
 # ---- damaged descriptions
 
 
@@ -223,7 +274,7 @@ def changed(config, path, value):
         ),
         (lambda config: changed(config, [*LAYERS, 1, "config", "activation"], [7]), r"activation: .* got \[7\]"),
         (lambda config: changed(config, [*LAYERS, 1, "config", "data_format"], "channels_first"), "channels_last"),
-        (lambda config: changed(config, [*LAYERS, 1, "module"], 7), "config.json: cannot be understood"),
+        (lambda config: changed(config, [*LAYERS, 1, "module"], 7), "expected a layer of Keras's, got 'Conv2D' of 7"),
     ],
 )
 def test_a_damaged_description_meets_a_sentence(good, text, message, tmp_path):

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from pictures import small_network
 
+from alexnet_np import runs, weights
 from alexnet_np.weights import pth, read
 
 FORMATS = {"zip": True, "stream": False}
@@ -477,3 +479,15 @@ def test_the_hook_notes_what_it_should(path):
     actions.clear()
     pickle.loads(pickled({"a": os.getpid}))
     assert [event for event, _ in actions] == ["pickle.find_class"]
+
+
+def test_a_checkpoint_and_a_parallel_network_get_advice(tmp_path):
+    state = {name: torch.from_numpy(a.copy()) for name, a in small_network().torch_state_dict().items()}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a dict as 'state_dict': save that alone, torch.save\(checkpoint\["):
+        weights.read(tmp_path / "a.pth")
+    torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "a.pth")
+    with pytest.raises(KeyError, match=r"a\.pth: .*: save net.module.state_dict\(\) instead"):
+        weights.load(small_network(), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"holds no AlexNet: .*: save net.module.state_dict\(\) instead"):
+        runs.open_trained(tmp_path / "a.pth")

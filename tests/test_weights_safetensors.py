@@ -78,6 +78,12 @@ def test_arrays_of_other_dtypes_are_refused_too(kind):
         (raw({"a": {**TENSOR, "shape": [-3]}}, bytes(12)), "expected dtype, shape and data_offsets of 'a'"),
         (raw({"a": {**TENSOR, "shape": [10**12]}}, bytes(12)), "a: expected 4,000,000,000,000 bytes, got 12"),
         (raw({"a": {**TENSOR, "data_offsets": [4, 16]}}, bytes(16)), "a: expected its numbers at byte 0, got 4"),
+        (raw({"a": {**TENSOR, "shape": [10**30]}}, bytes(12)), "expected dtype, shape and data_offsets of 'a'"),
+        (
+            raw({"a": {**TENSOR, "shape": [0, 2**62, 4], "data_offsets": [0, 0]}}),
+            "a: expected a shape that fits into memory, got [0, 4611686018427387904, 4]",
+        ),
+        (raw({str(number): TENSOR for number in range(10_001)}), "expected at most 10,000 tensors, got 10,001"),
         (raw({"a": TENSOR, "b": TENSOR}, bytes(12)), "b: expected its numbers at byte 12, got 0"),
     ],
 )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from .. import __version__
-from . import augment, benchmark, check_data, config, doctor, evaluate, export, gradcheck, predict, summary, train
+from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
 from .common import UserError, sentences
 
 COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if path := train.config_file(args):
             with sentences():
-                args.parser.set_defaults(**config.read(path, args.parser))
+                args.parser.set_defaults(**train.file_settings(path, args))
             args, others = whole.parse_known_args(argv)
         if args.run is benchmark.run:
             args.others = others

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -81,17 +81,23 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-OF_WEIGHTS = "what the run or the file says; alexnet where it says nothing. Another one than it says is refused"
+OF_WEIGHTS = (
+    "what the run or the file says, and must agree with it; else alexnet_keras for Keras's files, alexnet for others"
+)
 
 
-def tell_of(path: object, trained: "Trained", classes: str | None = None) -> None:
+def assumed_of(trained: "Trained", classes: str | None) -> dict[str, str]:
+    """What was assumed of weights, with the names of their ``classes``, in words."""
+    return trained.assumed | ({"classes": classes} if classes else {})
+
+
+def tell_of(path: object, assumed: Mapping[str, str], notes: Sequence[str]) -> None:
     """On standard error: what there is to know of weights, and what was assumed because they do not say it."""
-    for note in trained.notes:
+    for note in notes:
         print(f"Note: {note}", file=sys.stderr)
-    assumed = trained.assumed | ({"classes": classes} if classes else {})
     if assumed:
         parts = "; ".join(f"{name}: {value}" for name, value in assumed.items())
-        print(f"Note: {path} does not say all that it takes to use it. Assumed are {parts}", file=sys.stderr)
+        print(f"Note: Assumed, because {path} does not say: {parts}", file=sys.stderr)
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:

@@ -1,6 +1,6 @@
 """Test a network: loss, top-1 and top-5 accuracy.
 
-Without arguments the newest run in runs/ is tested on the test pictures of its own data. With --data, on
+Without arguments the newest run in runs/ is tested on the test images of its own data. With --data, on
 the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
 
 The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .class_names import add_classes, given_names, imagenet_names
+from .class_names import add_classes, known_names
 from .common import (
     OF_WEIGHTS,
     add_device,
@@ -22,6 +22,7 @@ from .common import (
     add_json,
     add_model,
     add_weights,
+    assumed_of,
     count,
     fetch,
     print_json,
@@ -30,9 +31,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..data import Dataset
     from ..metrics import Evaluation
-    from ..runs import Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, OF_WEIGHTS)
     add_classes(parser)
     parser.add_argument(
-        "--batch-size", type=count, default=64, metavar="N", help="pictures at a time (default: %(default)s)"
+        "--batch-size", type=count, default=64, metavar="N", help="images at a time (default: %(default)s)"
     )
     parser.add_argument(
         "--ten-crop",
         action="store_true",
-        help="as in 2012: the mean probabilities of five squares of each picture and their mirror images",
+        help="as in 2012: the mean probabilities of five squares of each image and their flips",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="for the accuracy of each class and the confusion matrix, as CSV and, with matplotlib, as a figure",
+        help="folder for the accuracy of each class and the confusion matrix, as CSV and, with matplotlib, as a "
+        "figure (default: not written)",
     )
     add_device(parser)
     add_json(parser)
@@ -77,7 +77,10 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
         else:
             source, test = args.data, data.load_test(args.data)
-        matched = data.match(source, test, _known_classes(trained, args.classes, test), net.num_classes)
+        known, assumed = known_names(trained, args.classes)
+        if assumed and known and not set(test.classes) <= set(known):
+            known = assumed = None  # data with other names than those that would be assumed
+        matched = data.match(source, test, known, net.num_classes)
         classes = matched.dataset.classes
         batch_size = -(-args.batch_size // 10) if args.ten_crop else args.batch_size
         loader = data.Loader(matched.dataset, trained.preparation, batch_size, ten_crop=args.ten_crop)
@@ -89,28 +92,18 @@ def run(args: argparse.Namespace) -> int:
     notes = [*trained.notes, *([matched.note] if matched.note else [])]
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
-        told = {"classes_matched_by": matched.by, "assumed": trained.assumed, "notes": notes}
+        told = {"classes_matched_by": matched.by, "assumed": assumed_of(trained, assumed), "notes": notes}
         print_json({"weights": str(path), "data": str(source), **figures, "skipped": loader.skipped, **told})
         return 0
-    tell_of(path, trained)
+    tell_of(path, assumed_of(trained, assumed), trained.notes)
     if matched.note:
         print(f"Note: {matched.note}", file=sys.stderr)
-    for picture, reason in loader.skipped.items():
-        print(f"left out: {picture}: {reason}", file=sys.stderr)
+    for image, reason in loader.skipped.items():
+        print(f"left out: {image}: {reason}", file=sys.stderr)
     print(f"{path} on {result.images:,} images of {source}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
     return 0
-
-
-def _known_classes(trained: "Trained", file: str | None, test: "Dataset") -> list[str] | None:
-    """The names of the network's classes; None where nobody says them. ImageNet's, where the data have such."""
-    if file is not None:
-        return given_names(trained, file)
-    if trained.classes is None and trained.net.num_classes == 1000:
-        names = imagenet_names()
-        return names if set(test.classes) <= set(names) else None
-    return trained.classes
 
 
 def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:

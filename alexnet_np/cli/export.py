@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=count,
         metavar="PIXELS",
-        help="side of the images, fixed in a .onnx file and of no other (default: the run's, else 224; 227 for "
-        "alexnet_keras)",
+        help="side of the images that a .onnx file takes, in pixels, e.g. 224; for .onnx files only (default: as in "
+        "training where the weights say it; else 224, or 227 for alexnet_keras)",
     )
 
 
@@ -51,10 +51,10 @@ def run(args: argparse.Namespace) -> int:
             weights.save(trained.net, args.file, description)
         else:
             weights.save(trained.net, args.file)
-    tell_of(path, trained)
+    tell_of(path, trained.assumed, trained.notes)
     name = type(trained.net).__name__
     print(f"{args.file}: {name} for {trained.net.num_classes} classes, from {path}")
-    print(f"It takes images {preparation.in_words()}")
+    print(f"Images: {preparation.in_words()}")
     if onnx:
         print(f"as (N, 3, {size}, {size}), channels first")
     kept = _kept(args.file, trained)

@@ -12,9 +12,10 @@ is a little too good: for a figure to report, evaluate the result on pictures th
 import argparse
 from contextlib import closing, suppress
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..backend import PRECISIONS
 from . import config, telling
@@ -58,11 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--weights",
         metavar="RUN_OR_FILE",
-        help="to begin with, for fine-tuning: a run's folder, or a file as of torchvision or Keras (docs/weights.md); "
-        "a last layer for other classes begins anew",
+        help="first weights, for fine-tuning: a run's folder, or a file of torchvision's or Keras's, e.g. net.pth "
+        "(docs/weights.md); for other classes the last layer starts fresh (default: random weights)",
     )
     data.add_argument(
-        "--size", type=count, metavar="PIXELS", help="of a side (default: 64 for digits, IDX and CIFAR, 224 for others)"
+        "--size",
+        type=count,
+        metavar="PIXELS",
+        help="side of the images that the network sees, in pixels (default: 64 for digits, IDX and CIFAR, 224 for "
+        "others)",
     )
     add_augmentation(parser)
     add_recipe(parser)
@@ -118,11 +123,11 @@ def run(args: argparse.Namespace) -> int:
                 say(f"Warning: {damage}; the one before it is taken")
         net = settings.build(recipe.seed, init="zeros" if checkpoint else None)
         net.to(args.device, precision=args.precision)
+        description = settings.describe()
         if args.weights and not checkpoint:
-            became = fine_tuning.begin_with(net, args.weights, settings.classes)
+            became = fine_tuning.begin_with(net, args.weights, settings.classes, description.preparation)
             say(f"weights of {args.weights}; {became}")
         net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
-        description = settings.describe()
         trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
         if checkpoint:
             trainer.resume(checkpoint)
@@ -178,6 +183,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def file_settings(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The settings in a file, where ``args`` are the flags. Errors: see config.read.
+
+    The first versions wrote variant = "paper" for every model: it is left out for models without variants.
+    """
+    from .. import runs
+
+    settings = config.read(path, args.parser)
+    weights = args.weights or settings.get("weights")  # which may say the model
+    model = args.model or settings.get("model") or (None if weights else "alexnet")
+    if model not in (None, runs.WITH_VARIANTS) and settings.get("variant") == "paper":
+        del settings["variant"]
+    return settings
+
+
 def config_file(args: argparse.Namespace) -> Path | None:
     """The file whose settings are the defaults of the flags: the one that is named, or that of a run to resume."""
     from .. import runs
@@ -197,7 +217,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     """Also says in ``args`` what was left open: see config.write."""
     from .. import data, runs
 
-    variant = _choose_model(args)
+    _choose_model(args)
     fetch(args)
     args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
     args.weights = args.weights and str(Path(args.weights).resolve())
@@ -205,31 +225,22 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size
-    return runs.Settings(args.model, variant, loaded.train.classes, args.data, preparation), loaded
+    return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
 
 
-def _choose_model(args: argparse.Namespace) -> str:
-    """Say in ``args`` which network it is, that of --weights where they say so; returns its variant."""
-    from .. import runs, weights
+def _choose_model(args: argparse.Namespace) -> None:
+    """Say in ``args`` which network it is, that of --weights where they say so."""
+    from .. import runs
 
-    default = "alexnet"
-    if args.weights:
-        if description := runs.description_of(args.weights):
-            args.model, variant = runs.confirmed_model(args.weights, description, args.model, args.variant)
-        elif weights.describes_layers(args.weights):
-            default = "alexnet_keras"
-    if not args.weights or description is None:
-        args.model, variant = runs.chosen_model(args.model, args.variant, default)
-    if args.model == "alexnet_2012":
-        args.variant = variant
-    return variant
+    choose = partial(runs.model_of, args.weights) if args.weights else runs.chosen_model
+    args.model, args.variant = choose(args.model, args.variant)
 
 
 def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
     from .. import data, runs
 
     settings = runs.Settings.read(args.resume)
-    own = config.read(args.resume / runs.CONFIG, args.parser)
+    own = file_settings(args.resume / runs.CONFIG, args)
     fixed = config.outside_group(args.parser, "run")
     others = [name for name in fixed if getattr(args, name) != own.get(name)]  # None is not in the file
     if others := others + ["out"] * (args.out is not None):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .classes import quoted
 from .dataset import DataError, Files
 from .images import SUFFIXES
 
@@ -83,7 +84,7 @@ def data_set(found: Found, classes: Sequence[str] | None = None) -> Files:
         )
     classes = list(found.pictures) if classes is None else list(classes)
     if unknown := sorted(set(found.pictures) - set(classes)):
-        raise DataError(f"{folder}: unknown classes {', '.join(unknown)} (known are {', '.join(classes)})")
+        raise DataError(f"{folder}: unknown classes {quoted(unknown)} (known are {quoted(classes)})")
     if empty := [name for name, paths in found.pictures.items() if not paths]:
         raise DataError(f"{folder / empty[0]}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
     return files(found, classes)

@@ -1,5 +1,7 @@
 """Whose class is whose: the labels of one data set as positions in the classes that a network knows."""
 
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -29,26 +31,29 @@ def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_cla
     """The data set with labels that are positions in ``known``, the names of a network's ``num_classes`` classes.
 
     Names decide, in whatever order they stand. Only where ``known`` is None, or the classes of the data are just
-    numbers, positions do, and the note says so. The data may have some of the classes only. Raises DataError for names
-    that the network does not know, and for numbers of classes that differ.
+    numbers and no name in ``known`` is one, positions do, and the note says so. The data may have some of the classes
+    only. Raises DataError for names that the network does not know, and for numbers of classes that differ.
     """
     theirs = dataset.classes
-    present = [theirs[label] for label in np.unique(dataset.labels)]
-    if known is not None and list(known) == theirs:
-        return Matched(dataset, "name")
-    if known is not None and set(present) <= set(known):
-        position = {name: number for number, name in enumerate(known)}
-        if twice := [name for name in present if known.count(name) > 1 or theirs.count(name) > 1]:
-            raise DataError(f"{source}: expected different names of all classes, got {twice[0]!r} more than once")
-        labels = [position.get(name, -1) for name in theirs]
-        part = f"{source} has {len(present)} of the {len(known)} classes" if len(present) < len(known) else None
-        return Matched(_relabelled(dataset, labels, known), "name", part)
-    if known is not None and not are_numbers(theirs):
-        unknown = [name for name in present if name not in known]
-        advice = "name them as they were in training, or take other data"
-        if are_numbers(known):
-            advice = "the network's have only numbers; evaluate --classes FILE names them, a line each"
-        raise DataError(f"{source}: unknown classes {few(unknown)} (known are {few(known)}): {advice}")
+    present = np.unique(dataset.labels).tolist()
+    if known is not None:
+        if list(known) == theirs:
+            return Matched(dataset, "name")
+        labels = positions(theirs, known)
+        if unknown := [theirs[label] for label in present if labels[label] < 0]:
+            if not are_numbers(theirs) or any(name.isdecimal() for name in known):
+                advice = "name them as they were in training, or take other data"
+                if are_numbers(known):
+                    advice = "the network's have only numbers; evaluate --classes FILE names them, a line each"
+                raise DataError(f"{source}: unknown classes {quoted(unknown)} (known are {quoted(known)}): {advice}")
+        else:
+            ours, others = Counter(known), Counter(labels)
+            for label in present:
+                if ours[known[labels[label]]] > 1 or others[labels[label]] > 1:
+                    expected = "expected different names of all classes"
+                    raise DataError(f"{source}: {expected}, got {theirs[label]!r:.200} more than once")
+            part = f"{source} has {len(present)} of the {len(known)} classes" if len(present) < len(known) else None
+            return Matched(_relabelled(dataset, labels, known), "name", part)
     if len(theirs) != num_classes:
         raise DataError(
             f"{source} has {len(theirs)} classes, but the network knows {num_classes}, and without names on both sides "
@@ -59,9 +64,34 @@ def match(source: object, dataset: Dataset, known: Sequence[str] | None, num_cla
         names, nameless = list(known), f"{source} does"
     else:
         names, nameless = sorted(theirs, key=int) if are_numbers(theirs) else theirs, "the weights do"
-    pairs = few([f"{number} is {name}" for number, name in enumerate(names)])
+    pairs = few([f"{number} is {printable(name)}" for number, name in enumerate(names)])
     note = f"classes are matched by position, because {nameless} not name them: {pairs}"
     return Matched(_relabelled(dataset, labels, names), "position", note)
+
+
+def positions(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Where each name stands in ``known``; -1 where it does not.
+
+    A name that does not stand there as it is, is looked for with its accents composed: macOS takes letters and accents
+    of a file's name apart.
+    """
+    exact = {name: number for number, name in enumerate(known)}
+    composed = {_composed(name): number for number, name in enumerate(known)}
+    return [exact.get(name, composed.get(_composed(name), -1)) for name in names]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def printable(name: str) -> str:
+    """For a terminal: what would steer it is written as Python does, \\x1b."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+def quoted(names: Sequence[str]) -> str:
+    """The first of many names, each in quotation marks."""
+    return few([f"{name!r:.200}" for name in names])
 
 
 def few(names: Sequence[str]) -> str:

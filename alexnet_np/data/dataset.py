@@ -1,5 +1,7 @@
 """Labelled pictures, in memory or on disk, and their split into a training and a test set."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,9 +26,34 @@ NAMES = "classes.txt"
 
 
 def class_names(folder: Path) -> list[str] | None:
-    """What stands in classes.txt, a line for each class; None where there is none, and classes are numbers."""
+    """What stands in classes.txt, a line for each class; None where there is none, and classes are numbers. DataError.
+
+    The names have to differ: names decide which class is which.
+    """
     path = folder / NAMES
-    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+    if not path.is_file():
+        return None
+    names = read_names(path)
+    if twice := repeated(names):
+        raise DataError(f"{path}: expected different names, got {twice!r:.200} more than once: tell them apart")
+    return names
+
+
+def read_names(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text file, less blanks at their ends. DataError where one is empty, or for other encodings."""
+    try:
+        text = Path(path).read_text("utf-8-sig")  # Windows's editors begin with a mark
+    except UnicodeDecodeError as error:
+        raise DataError(f"expected text in UTF-8 in {path} ({error})") from error
+    names = [line.strip() for line in text.rstrip().split("\n")]
+    if "" in names:
+        raise DataError(f"{path}: expected a name in each line, got none in line {names.index('') + 1}")
+    return names
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name that stands there more than once."""
+    return next((name for name, number in Counter(names).items() if number > 1), None)
 
 
 class Dataset:

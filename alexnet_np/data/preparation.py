@@ -12,6 +12,8 @@ from . import augmentation, mean_image
 from .images import centre_crop, flip, resize
 from .mean_image import MeanImage
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 # The means and standard deviations of ImageNet's red, green and blue, as torchvision's weights expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,26 +57,26 @@ class Preparation:
     mean_image: str | MeanImage | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # JSON and TOML know lists only
-            object.__setattr__(self, field.name, _tuples(getattr(self, field.name)))
+        for field in fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         if isinstance(self.mean_image, Mapping):
             object.__setattr__(self, "mean_image", MeanImage(**self.mean_image))
         self._check_types()
         if not 1 <= self.size <= self.resize:
             raise ValueError(f"size: expected 1 to resize, {self.resize}, got {self.size}")
         if self.crop not in CROPS:
-            raise ValueError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r}")
+            raise ValueError(f"crop: expected {', '.join(CROPS)}, got {self.crop!r:.200}")
         if not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] <= 1):
-            raise ValueError(f"scale: expected two shares of a picture, the smaller first, got {self.scale}")
+            raise ValueError(f"scale: expected two shares of a picture, the smaller first, got {self.scale!r:.200}")
         if not (len(self.ratio) == 2 and 0 < self.ratio[0] <= self.ratio[1]):
-            raise ValueError(f"ratio: expected two numbers above 0, the smaller first, got {self.ratio}")
+            raise ValueError(f"ratio: expected two numbers above 0, the smaller first, got {self.ratio!r:.200}")
         for name in ("brightness", "contrast", "saturation", "colour_noise"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected a number of at least 0, got {getattr(self, name)}")
+                raise ValueError(f"{name}: expected a number of at least 0, got {getattr(self, name)!r:.200}")
         if not 0 <= self.hue <= 0.5:
             raise ValueError(f"hue: expected 0 to 0.5, half of the colour circle, got {self.hue}")
         if np.shape(self.principal_colours) != (3, 3):
-            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours}")
+            raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours!r:.200}")
         if isinstance(self.mean_image, MeanImage) and self.mean_image.side != self.resize:
             raise ValueError(f"mean_image: expected {self.resize}x{self.resize} pixels, got {self.mean_image}")
 
@@ -92,10 +94,18 @@ class Preparation:
             if not _are_numbers(getattr(self, name)):
                 raise ValueError(f"{name}: expected numbers, got {getattr(self, name)!r:.200}")
         for name in ("mean", "std"):
-            if len(getattr(self, name)) != 3 or not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)}")
+            if len(getattr(self, name)) != 3 or not all(map(_is_finite, getattr(self, name))):
+                raise ValueError(
+                    f"{name}: expected a number for each of red, green, blue, got {getattr(self, name)!r:.200}"
+                )
         if min(self.std) <= 0:
-            raise ValueError(f"std: expected numbers above 0, got {self.std}")
+            raise ValueError(f"std: expected numbers above 0, got {self.std!r:.200}")
+        with np.errstate(all="ignore"):
+            mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+            factors = np.array([mean / std, 1 / (255 * std)])
+        if not np.isfinite(factors).all() or not factors[1].all():
+            expected = "expected numbers that float32 can divide by each other"
+            raise ValueError(f"mean, std: {expected}, got {self.mean!r:.200}, {self.std!r:.200}")
         if not (isinstance(self.principal_colours, tuple) and all(map(_are_numbers, self.principal_colours))):
             raise ValueError(f"principal_colours: expected 3 rows of 3 numbers, got {self.principal_colours!r:.200}")
         if not isinstance(self.mean_image, str | MeanImage | None):
@@ -169,12 +179,12 @@ class Preparation:
 
     def in_words(self) -> str:
         """What is done to a picture before the network sees it in a test: all that another program has to do."""
-        cut = f"the shorter side resized to {self.resize} pixels, {self.size}x{self.size} pixels cut from the middle"
+        cut = f"resize the shorter side to {self.resize} pixels; cut {self.size}x{self.size} pixels from the middle"
         if self.mean_image is None:
-            return f"RGB, {cut}, values from 0 to 1, minus {self.mean}, divided by {self.std}"
+            return f"RGB; {cut}; values from 0 to 1; subtract {self.mean}; divide by {self.std}"
         std = tuple(round(255 * s, 6) for s in self.std)
         middle = f"the middle {self.size}x{self.size} pixels of the mean image ({self.resize}x{self.resize} pixels)"
-        return f"RGB, {cut}, values from 0 to 255, minus {middle}, divided by {std}"
+        return f"RGB; {cut}; values from 0 to 255; subtract {middle}; divide by {std}"
 
     def _mean_image(self) -> np.ndarray:
         if isinstance(self.mean_image, MeanImage):
@@ -187,9 +197,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def _is_finite(value: float) -> bool:
+    return -FLOAT32_MAX <= value <= FLOAT32_MAX  # nor is NaN
+
+
 def _are_numbers(values: Any) -> bool:
     return isinstance(values, tuple) and all(map(_is_number, values))
 
 
-def _tuples(value: object) -> object:
-    return tuple(map(_tuples, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+def _plain(value: object) -> object:
+    """Python's own numbers and tuples: JSON and TOML know lists only, and programs have arrays."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    elif isinstance(value, Real) and not isinstance(value, int | float):
+        value = float(value)
+    return tuple(map(_plain, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -10,7 +10,7 @@ docs/weights.md says what loads where, and what a network expects of its images.
 
 from ..layers.state import load_state
 from .description import Description
-from .files import SAFETENSORS, Arrays, check_layers, describes_layers, load, read, read_description, save
+from .files import SAFETENSORS, Arrays, File, load, read, read_description, save
 from .layouts import load_arrays, load_keras, load_torch, num_classes, to_keras, to_torch, torch_name
 from .onnx_graph import export_onnx
 
@@ -18,8 +18,7 @@ __all__ = [
     "SAFETENSORS",
     "Arrays",
     "Description",
-    "check_layers",
-    "describes_layers",
+    "File",
     "export_onnx",
     "load",
     "load_arrays",

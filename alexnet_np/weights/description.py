@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from ..data.preparation import Preparation
+    from ..layers import Container
 
 KEY = "alexnet_np"
 FORMAT = 1  # one more where a program of today would misunderstand a description
@@ -44,6 +45,7 @@ class Description:
 
     def __post_init__(self) -> None:
         from .. import __version__
+        from ..data.preparation import Preparation
 
         for name, value in (
             ("model", self.model),
@@ -57,9 +59,32 @@ class Description:
             raise ValueError(f"description: classes: expected 1 to {MAX_CLASSES:,} names, got {len(self.classes):,}")
         for name in self.classes:
             _check_text("classes", name)
+        if not isinstance(self.preparation, Preparation):
+            raise ValueError(f"description: preparation: expected a Preparation, got {self.preparation!r:.200}")
         object.__setattr__(self, "classes", list(self.classes))
         object.__setattr__(self, "preparation", self.preparation.with_mean_image())
         object.__setattr__(self, "version", self.version or __version__)
+
+    def check(self, net: "Container", size: tuple[int, int] | None = None) -> None:
+        """ValueError where it is not of this network, for images of ``size`` (H, W) where that is fixed."""
+        for name in ("model", "variant"):
+            own, described = getattr(net, name, None), getattr(self, name)
+            if own is not None and described != own:
+                raise ValueError(f"description: {name}: expected {own}, as the network is, got {described!r:.200}")
+        num_classes = getattr(net, "num_classes", None)  # a layer of one's own at the end does not say
+        if num_classes not in (None, len(self.classes)):
+            raise ValueError(f"description: classes: expected {num_classes} names, got {len(self.classes)}")
+        side = self.preparation.size
+        if size not in (None, (side, side)):
+            raise ValueError(f"description: preparation: size: expected {size}, as the graph has it, got {side}")
+        try:
+            net.output_shape((1, side, side, 3))
+        except NotImplementedError:  # a forward of its own that does not say
+            pass
+        except ValueError as error:
+            raise ValueError(
+                f"description: preparation: size: {side} pixels do not fit the network ({error})"
+            ) from error
 
     def metadata(self) -> dict[str, str]:
         """For the metadata of a file."""

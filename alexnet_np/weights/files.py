@@ -1,9 +1,11 @@
 """Files of weights: which kind one is, and the way to its reader and writer."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +31,12 @@ def save(net: "Container", path: str | os.PathLike[str], description: Descriptio
     ``.safetensors`` file, which can then be used without anything else: ``read_description``.
 
     Raises OSError where it cannot be written, ValueError for another name, a description that such a file does not keep
-    or another number of classes than it names, ModuleNotFoundError where h5py is missing.
+    or that is of another network, ModuleNotFoundError where h5py is missing.
     """
     name = Path(path).name
     if name.endswith(SAFETENSORS):
-        num_classes = getattr(net, "num_classes", None)  # a layer of one's own at the end does not say
-        if description is not None and num_classes not in (None, len(description.classes)):
-            raise ValueError(f"description: classes: expected {num_classes} names, got {len(description.classes)}")
+        if description is not None:
+            description.check(net)
         metadata = {"format": "pt"} | (description.metadata() if description else {})
         with writing(path) as unfinished:
             safetensors_files.write(unfinished, to_torch(net), metadata)
@@ -73,43 +74,37 @@ def load(net: "Container", path: str | os.PathLike[str], strict: bool = True) ->
     Raises FileNotFoundError, ValueError (not readable, other shapes, other layers), KeyError (other names) or
     ModuleNotFoundError (h5py is missing); the network is unchanged then.
     """
-    arrays = read(path)
-    check_layers(net, path)
-    return load_arrays(net, arrays, strict)
+    return File(path).load_into(net, strict)
 
 
 def read_description(path: str | os.PathLike[str]) -> Description | None:
-    """What a safetensors file says of its network, classes and preparation; None where it says nothing, as other files.
+    """What a file says of its network, classes and preparation; None where it says nothing.
 
-    Raises FileNotFoundError, or ValueError where the file or its description is damaged, or newer than this package.
+    safetensors files may say it, and ONNX files, where the onnx package is installed. Raises FileNotFoundError, or
+    ValueError where the file or its description is damaged, or newer than this package.
     """
-    with _reading(path) as kind:
-        if kind.name != "safetensors":
-            return None
-        return Description.from_metadata(safetensors_files.read_metadata(path))
+    return onnx_description(path) if Path(path).suffix == ".onnx" else File(path).description
 
 
-def check_layers(net: "Container", path: str | os.PathLike[str]) -> None:
-    """Compare the layers that a Keras file describes with the network's. ValueError where they compute something else.
+def onnx_description(path: str | os.PathLike[str]) -> Description | None:
+    """read_description of an ONNX file; None without the onnx package."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"weights: there is no file {path}")
+    if find_spec("onnx") is None:
+        return None
+    import onnx
+    from google.protobuf.message import DecodeError
 
-    Other files say nothing of layers, and pass.
-    """
-    with _reading(path) as kind:
-        described = kind.layers(path)
-    if described is not None:
-        keras_layers.compare(path, described, net)
-
-
-def describes_layers(path: str | os.PathLike[str]) -> bool:
-    """Whether this is a Keras model with its layers. Errors: see read."""
-    with _reading(path) as kind:
-        return kind.layers(path) is not None
+    try:
+        model = onnx.load(path, load_external_data=False)
+        return Description.from_metadata({item.key: item.value for item in model.metadata_props})
+    except (DecodeError, ValueError) as error:
+        raise ValueError(f"weights: {path} cannot be read as ONNX ({error})") from error
 
 
 def read(path: str | os.PathLike[str]) -> Arrays:
     """name -> array as torchvision has them, or Keras's list of arrays. Errors: see load."""
-    with _reading(path) as kind:
-        return kind.read(path)
+    return File(path).arrays
 
 
 @dataclass(frozen=True)
@@ -118,19 +113,71 @@ class Kind:
 
     name: str
     read: Callable[[Any], Arrays]
-    layers: Callable[[Any], keras_layers.Described | None] = lambda _: None
+    layers: Callable[[Any], keras_layers.Layers | None] = lambda _: None
+    of_keras: bool = False
 
 
-@contextmanager
-def _reading(path: str | os.PathLike[str]) -> Iterator[Kind]:
-    """What a file is by its first bytes; what is wrong in it is said with its path."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"weights: there is no file {path}")
-    kind = _kind(path)
-    try:
-        yield kind
-    except ValueError as error:
-        raise ValueError(f"weights: {path} cannot be read as {kind.name} ({error})") from error
+class File:
+    """A file of weights: its ``kind``, by its first bytes. What it holds is read when it is asked for, and once.
+
+    Raises FileNotFoundError or ValueError where it is none; see load for what else may be wrong with it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"weights: there is no file {path}")
+        self.path = path
+        self.kind = _kind(path)
+
+    @cached_property
+    def description(self) -> Description | None:
+        """What it says of its network, classes and preparation; None where it says nothing."""
+        if self.kind is not SAFETENSORS_FILE:
+            return None
+        with self._reading():
+            return Description.from_metadata(safetensors_files.read_metadata(self.path))
+
+    @cached_property
+    def layers(self) -> keras_layers.Layers | None:
+        """The layers of a whole Keras model; None of other files."""
+        with self._reading():
+            return self.kind.layers(self.path)
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """Its numbers: see read."""
+        _ = self.layers  # which say best what no network here has
+        with self._reading():
+            return self.kind.read(self.path)
+
+    def load_into(self, net: "Container", strict: bool = True) -> list[str]:
+        """See load."""
+        if self.layers is not None:
+            keras_layers.compare(self.path, self.layers, net)
+        arrays = self.arrays
+        try:
+            return load_arrays(net, arrays, strict)
+        except (KeyError, ValueError) as error:
+            kind = KeyError if isinstance(error, KeyError) else ValueError
+            what = str(error.args[0]).removeprefix("weights: ")
+            raise kind(f"weights: {self.path}: {what}{self.advice()}") from error
+
+    def advice(self) -> str:
+        """What to save instead, where the names of the tensors say it."""
+        names = self.arrays if isinstance(self.arrays, Mapping) else {}
+        if names and all(name.startswith("module.") for name in names):
+            return " (its names begin with 'module.', as DataParallel's do: save net.module.state_dict() instead)"
+        return ""
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What is wrong in it is said with its path."""
+        try:
+            yield
+        except keras_files.OtherLayers as error:
+            raise ValueError(f"weights: {self.path}: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"weights: {self.path} cannot be read as {self.kind.name} ({error})") from error
 
 
 def _kind(path: str | os.PathLike[str]) -> Kind:
@@ -157,5 +204,5 @@ KERAS_WRITERS: dict[str, Callable[["Container", Path], None]] = {
 SAFETENSORS_FILE = Kind("safetensors", safetensors_files.read)
 TORCH_ZIP = Kind("torch's zip file", pth.read)
 TORCH_STREAM = Kind("a file of torch.save", pth.read)
-KERAS_HDF5 = Kind("Keras's HDF5", keras_files.read_h5, keras_layers.of_h5)
-KERAS_ARCHIVE = Kind("a Keras archive", keras_files.read_archive, keras_layers.of_archive)
+KERAS_HDF5 = Kind("Keras's HDF5", keras_files.read_h5, keras_layers.of_h5, of_keras=True)
+KERAS_ARCHIVE = Kind("a Keras archive", keras_files.read_archive, keras_layers.of_archive, of_keras=True)

@@ -32,12 +32,37 @@ if TYPE_CHECKING:
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 WEIGHTS, CONFIG = "model.weights.h5", "config.json"
 NAMES = {4: "conv2d", 2: "dense"}  # by the axes of the kernel
-# Layers without weights that a .weights.h5 lists; the networks here have them, or they compute nothing in a test. What
-# function an Activation is, such a file does not say.
-WITHOUT_WEIGHTS = (
-    *("activation", "flatten", "input_layer", "max_pooling2d", "re_lu", "softmax"),
-    *("dropout", "spatial_dropout2d", "gaussian_dropout", "gaussian_noise", "alpha_dropout"),
+# Layers that compute nothing in a test, by their classes.
+NOTHING_IN_A_TEST = (
+    *("Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout"),
+    *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast", "RandomBrightness"),
+    *("ActivityRegularization", "Identity"),
 )
+
+
+def default_name(kind: str) -> str:
+    """The name that Keras gives to the first layer of a class: SpatialDropout2D is spatial_dropout2d."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+
+
+# Layers without weights that a .weights.h5 lists, and that the networks here have or may lack. What function an
+# Activation is, such a file does not say.
+WITHOUT_WEIGHTS = (
+    *("activation", "flatten", "input", "input_layer", "max_pooling2d", "re_lu", "softmax"),
+    *map(default_name, NOTHING_IN_A_TEST),
+)
+# Layers without weights that compute something, by the names that Keras 2 gives them: its .h5 of save_weights says
+# no more than names, and a layer may have one of its own.
+OTHERS = (
+    *("leaky_re_lu", "elu", "threshold", "thresholded_re_lu", "rescaling", "center_crop", "random_crop", "resizing"),
+    *("lambda", "reshape", "permute", "repeat_vector", "masking", "zero_padding2d", "cropping2d", "up_sampling2d"),
+    *("average_pooling2d", "global_average_pooling2d", "global_max_pooling2d", "max_pooling1d", "average_pooling1d"),
+    *("add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate", "dot", "unit_normalization"),
+)
+
+
+class OtherLayers(ValueError):  # noqa: N818
+    """The file is whole; its model has layers, or settings of layers, that no network here has."""
 
 
 def import_h5py() -> Any:
@@ -86,7 +111,10 @@ def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
         with h5py.File(file, "r") as h5:
             top = _inside(h5, "model_weights") if "model_weights" in h5 else h5
             listed = "layer_names" in top.attrs
-            for dataset in _keras2(top) if listed else _keras3(top):
+            whole = "model_config" in h5.attrs  # which says of its layers what they are: see keras_layers
+            for dataset in _keras2(top, whole) if listed else _keras3(top):
+                if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2:  # NumPy has no such numbers
+                    raise ValueError(f"{dataset.name}: expected float16, float32 or float64, got bfloat16")
                 if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
                     expected = "expected floating-point numbers in the file itself"
                     why = ": a quantised model" if dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 1 else ""
@@ -107,7 +135,7 @@ def _keras3(h5: Any) -> Iterator[Any]:
     layers = _inside(h5, "_layer_checkpoint_dependencies" if "_layer_checkpoint_dependencies" in h5 else "layers")
     for name in layers:
         if re.sub(r"_\d+$", "", name) not in (*NAMES.values(), *WITHOUT_WEIGHTS):
-            raise ValueError(f"layer {name[:200]!r} is of a kind that no network here has")
+            raise OtherLayers(f"layer {name[:200]!r} is of a kind that no network here has")
     for kind in NAMES.values():
         number = 0
         while (name := _numbered(kind, number)) in layers:
@@ -117,9 +145,12 @@ def _keras3(h5: Any) -> Iterator[Any]:
             number += 1
 
 
-def _keras2(h5: Any) -> Iterator[Any]:
+def _keras2(h5: Any, whole: bool) -> Iterator[Any]:
     for layer in _texts(h5, "layer_names"):
-        for name in _texts(_inside(h5, layer), "weight_names"):
+        names = _texts(_inside(h5, layer), "weight_names")
+        if not names and not whole and re.sub(r"_\d+$", "", layer) in OTHERS:
+            raise OtherLayers(f"layer {layer[:200]!r} is of a kind that no network here has")
+        for name in names:
             if re.sub(r":\d+$", "", name).rpartition("/")[2] not in ("kernel", "bias"):
                 raise ValueError(f"layer {layer[:200]!r}: expected a kernel and a bias only, got {name[:200]!r}")
             yield _inside(h5, layer, *name.split("/"))

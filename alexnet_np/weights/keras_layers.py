@@ -3,8 +3,8 @@
 A .keras file (config.json) and a .h5 file of a whole model (the attribute model_config) say which layers their weights
 belong to. Weights fit by their shapes alone; where the layers between them are others, the network would answer, and
 wrongly. So everything that computes is compared, in order: kinds of layers, activations, sizes of kernels and
-windows, strides, padding, groups, and whether there is a bias. What only training sees (dropout) does not count, nor a
-softmax at the end, which turns logits into probabilities. A .weights.h5 file says less: see keras_files.
+windows, strides, padding, groups, and whether there is a bias. What only training sees (dropout, random flips) does not
+count, nor a softmax at the end, which turns logits into probabilities. A .weights.h5 file says less: see keras_files.
 
 Source: keras/src/models/sequential.py, functional.py and the layers' get_config of Keras 3.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..layers import Conv2d, Dropout, Linear, MaxPool2d, ReLU, Softmax
 from ..layers.classes import is_as_its_class_says
-from .keras_files import CONFIG, import_h5py
+from .keras_files import CONFIG, NOTHING_IN_A_TEST, OtherLayers, import_h5py
 from .zips import member, members
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MAX_CONFIG = 4_000_000  # bytes; AlexNet's has about 12,000
 ATTRIBUTE = "model_config"
-IN_TRAINING_ONLY = ("Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Described:
+class Layers:
     """What a file says of its model: the image that it takes, (H, W, C), where it is fixed, and what it computes."""
 
     image: tuple[int, ...] | None
@@ -51,7 +50,7 @@ class Described:
 # ---- from files
 
 
-def of_archive(path: str | os.PathLike[str]) -> Described:
+def of_archive(path: str | os.PathLike[str]) -> Layers:
     """From a .keras file. ValueError where it cannot be understood, or has a layer that no network here has."""
     with open(path, "rb") as file, members(file) as archive:
         if CONFIG in archive.namelist() and archive.getinfo(CONFIG).file_size > MAX_CONFIG:
@@ -59,7 +58,7 @@ def of_archive(path: str | os.PathLike[str]) -> Described:
         return _described(CONFIG, member(archive, CONFIG, MAX_CONFIG))
 
 
-def of_h5(path: str | os.PathLike[str]) -> Described | None:
+def of_h5(path: str | os.PathLike[str]) -> Layers | None:
     """From a .h5 file; None where it holds weights only. Errors: see of_archive."""
     h5py = import_h5py()
     try:
@@ -76,12 +75,12 @@ def of_h5(path: str | os.PathLike[str]) -> Described | None:
     return _described(ATTRIBUTE, text)
 
 
-def _described(where: str, text: str | bytes) -> Described:
+def _described(where: str, text: str | bytes) -> Layers:
     try:
         model = json.loads(text)
         layers = list(_layers(model))
         operations = [operation for layer in layers for operation in _operations(layer)]
-        return Described(_image(layers), operations)
+        return Layers(_image(layers), operations)
     except RecursionError as error:
         raise ValueError(f"{where}: is nested too deeply") from error
     except (AttributeError, KeyError, TypeError, IndexError) as error:
@@ -92,14 +91,15 @@ def _layers(model: Any) -> Iterator[dict[str, Any]]:
     """The descriptions of the layers, in order."""
     kind = model["class_name"]
     if kind not in ("Sequential", "Functional", "Model"):
-        raise ValueError(f"expected a Sequential or Functional model, got {kind!r:.200}")
+        raise OtherLayers(f"expected a Sequential or Functional model, got {kind!r:.200}")
+    _check_of_keras("expected a model of Keras's", model)
     config = model["config"]
     layers = config if isinstance(config, list) else config["layers"]  # a list: the first versions of Keras 2
     before: list[str] = []
     for layer in layers:
         if kind != "Sequential":
             if _sources(layer["inbound_nodes"]) != before:
-                raise ValueError(f"layer {_name(layer)}: expected one input, the layer before it")
+                raise OtherLayers(f"layer {_name(layer)}: expected one input, the layer before it")
             before = [_name(layer)]
         yield layer
 
@@ -136,11 +136,9 @@ def _name(layer: dict[str, Any]) -> str:
 def _operations(layer: dict[str, Any]) -> Iterator[Operation]:
     """What a layer computes, with its activation after it. ValueError for what no network here computes."""
     kind, config, name = layer["class_name"], layer["config"], _name(layer)
-    module, registered = layer.get("module") or "keras", layer.get("registered_name") or kind
-    if module.partition(".")[0] != "keras" or ">" in registered:
-        raise ValueError(f"layer {name}: expected a layer of Keras's, got {registered!r:.200} of {module!r:.200}")
+    _check_of_keras(f"layer {name}: expected a layer of Keras's", layer)
     if config.get("data_format") not in (None, "channels_last"):
-        raise ValueError(f"layer {name}: data_format: expected channels_last, got {config['data_format']!r:.200}")
+        raise OtherLayers(f"layer {name}: data_format: expected channels_last, got {config['data_format']!r:.200}")
     if kind == "Conv2D":
         kernel, strides = _pair(config["kernel_size"]), _pair(config.get("strides", 1))
         settings = {
@@ -167,14 +165,14 @@ def _operations(layer: dict[str, Any]) -> Iterator[Operation]:
         yield Operation(kind, name, {})
     elif kind == "ReLU":
         if config.get("max_value") is not None or config.get("negative_slope") or config.get("threshold"):
-            raise ValueError(f"layer {name}: expected a plain ReLU, got a slope, a threshold or a largest value")
+            raise OtherLayers(f"layer {name}: expected a plain ReLU, got a slope, a threshold or a largest value")
         yield Operation("relu", name, {})
     elif kind == "Softmax":
         if config.get("axis", -1) not in (-1, 1):
-            raise ValueError(f"layer {name}: axis: expected -1, got {config['axis']!r:.200}")
+            raise OtherLayers(f"layer {name}: axis: expected -1, got {config['axis']!r:.200}")
         yield Operation("softmax", name, {})
-    elif kind not in ("InputLayer", "Activation", *IN_TRAINING_ONLY):
-        raise ValueError(
+    elif kind not in ("InputLayer", "Activation", *NOTHING_IN_A_TEST):
+        raise OtherLayers(
             f"layer {name} is a {kind:.200}, which no network here has: its weights would give other answers without it"
         )
     yield from _activation(name, config.get("activation"))
@@ -187,7 +185,15 @@ def _activation(name: str, activation: Any) -> Iterator[Operation]:
         yield Operation(activation, name, {})
     elif activation not in (None, "linear"):
         got = activation.get("config") if isinstance(activation, dict) else activation
-        raise ValueError(f"layer {name}: activation: expected relu, softmax or linear, got {got!r:.200}")
+        raise OtherLayers(f"layer {name}: activation: expected relu, softmax or linear, got {got!r:.200}")
+
+
+def _check_of_keras(expected: str, item: dict[str, Any]) -> None:
+    """Keras 3 says where a class comes from; that of one's own has the module None. Keras 2 does not say."""
+    module, registered = item.get("module", "keras"), item.get("registered_name") or ""
+    if not isinstance(module, str) or module.partition(".")[0] != "keras" or ">" in str(registered):
+        got = str(registered or item["class_name"])
+        raise OtherLayers(f"{expected}, got {got!r:.200} of {module!r:.200}")
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -214,12 +220,12 @@ KERAS_NAMES: dict[type | None, str] = {
 }
 
 
-def compare(path: str | os.PathLike[str], described: Described, net: "Container") -> None:
+def compare(path: str | os.PathLike[str], described: Layers, net: "Container") -> None:
     """ValueError, naming the first difference, where the network computes something else than the model in the file."""
     expected, got = _without_softmax(_of_network(net)), _without_softmax(described.operations)
     for ours, theirs in zip_longest(expected, got):
         if difference := _difference(ours, theirs):
-            raise ValueError(f"weights: {path} is another network than {type(net).__name__}: {difference}")
+            raise OtherLayers(f"weights: {path} is another network than {type(net).__name__}: {difference}")
     if described.image is not None:
         try:
             net.output_shape((1, *described.image))

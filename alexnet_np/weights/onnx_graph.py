@@ -62,8 +62,9 @@ def export_onnx(
 
     Input "images" (N, 3, H, W); output "probabilities" where the network ends in a softmax, else "logits",
     (N, num_classes). A ``description`` is kept in the file's metadata. Raises ValueError where the network takes no
-    images of this size, TypeError where it has a layer of another class without ``to_onnx`` (see above), OSError where
-    the file cannot be written, ModuleNotFoundError without the onnx package.
+    images of this size or the description is of another network, TypeError where it has a layer of another class
+    without ``to_onnx`` (see above), OSError where the file cannot be written, ModuleNotFoundError without the onnx
+    package.
     """
     try:
         import onnx
@@ -73,6 +74,8 @@ def export_onnx(
         ) from error
 
     graph = Graph(net, size)
+    if description is not None:
+        description.check(net, size)
     model = onnx.helper.make_model(
         graph.proto(), opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
     )

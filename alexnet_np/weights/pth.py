@@ -22,13 +22,14 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from .bfloat16 import widened
 from .zips import ZIP_MAGIC, member, members
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a" + MAGIC_NUMBER.to_bytes(10, "little") + b"."
 LEGACY_PROTOCOL = 1001
 
-# torch's name of a storage -> how NumPy reads it. NumPy has no bfloat16: the upper halves of float32 numbers.
+# torch's name of a storage -> how NumPy reads it.
 BFLOAT16 = "u2"
 STORAGES = {
     "torch.FloatStorage": "f4",
@@ -150,6 +151,10 @@ def _order(record: bytes) -> Order:
 def _tensors(value: Any) -> dict[str, Tensor]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a dict of tensors, got {_kind(value)}")
+    nested = next((name for name, inner in value.items() if isinstance(inner, dict)), None)
+    if nested is not None:
+        alone = f"save that alone, torch.save(checkpoint[{nested!r}], FILE)"
+        raise ValueError(f"expected a dict of tensors, got a dict as {nested!r}: {alone}")
     for name, tensor in value.items():
         if not isinstance(tensor, Tensor):
             raise ValueError(f"expected a dict of tensors, got {_kind(tensor)} as {name!r}")
@@ -173,9 +178,7 @@ def _numbers(storage: Storage, data: Any, order: Order) -> np.ndarray:
         raise ValueError(f"expected {expected}, got {len(data)}")
     numbers = np.frombuffer(data, dtype)
     if code == BFLOAT16:
-        widened = numbers.astype(np.uint32)
-        widened <<= 16
-        return widened.view(np.float32)
+        return widened(numbers)
     return numbers
 
 

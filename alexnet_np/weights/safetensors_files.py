@@ -20,10 +20,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .bfloat16 import widened
+
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
+MAX_TENSORS = 10_000  # AlexNet has 16
 METADATA = "__metadata__"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-BFLOAT16 = "BF16"  # the upper halves of float32 numbers
+BFLOAT16 = "BF16"
 SIZES = {**{name: np.dtype(code).itemsize for name, code in DTYPES.items()}, BFLOAT16: 2}
 QUANTISED = ("I8", "U8", "F8", "F4", "F6")  # how such dtypes begin
 
@@ -96,6 +99,8 @@ def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Tensor], int]:
     metadata = values.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError(f"its header is damaged: expected texts in {METADATA}")
+    if len(values) > MAX_TENSORS:
+        raise ValueError(f"expected at most {MAX_TENSORS:,} tensors, got {len(values):,}")
     tensors = {name: _tensor(name, value) for name, value in values.items()}
     position = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
@@ -117,12 +122,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _tensor(name: str, value: Any) -> Tensor:
     match value:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]} if (
-            len(value) == 3 and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in (*shape, start, end))
+            len(value) == 3 and len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**63 for n in (*shape, start, end))
         ):
             if dtype not in SIZES:
                 why = ": a quantised file, whose scales are not known here" if dtype.startswith(QUANTISED) else ""
                 expected = "floating-point numbers (F64, F32, F16 or BF16)"
                 raise ValueError(f"{name:.200}: expected {expected}, got {dtype:.20}{why}: save the weights as floats")
+            if prod(n or 1 for n in shape) * SIZES[dtype] >= 2**63:  # even where one of them is 0
+                raise ValueError(f"{name:.200}: expected a shape that fits into memory, got {shape}")
             if end - start != prod(shape) * SIZES[dtype]:
                 raise ValueError(f"{name:.200}: expected {prod(shape) * SIZES[dtype]:,} bytes, got {end - start:,}")
             return Tensor(dtype, tuple(shape), start, end)
@@ -133,6 +140,4 @@ def _array(tensor: Tensor, numbers: np.ndarray) -> np.ndarray:
     own = numbers[tensor.start : tensor.end]
     if tensor.dtype != BFLOAT16:
         return own.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
-    widened = own.view("<u2").astype(np.uint32)
-    widened <<= 16
-    return widened.view(np.float32).reshape(tensor.shape)
+    return widened(own.view("<u2")).reshape(tensor.shape)

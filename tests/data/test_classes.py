@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from alexnet_np.data import Arrays, DataError, match
+from alexnet_np.data.dataset import Dataset, class_names
 
 
 def data_set(classes, labels=None):
@@ -40,7 +41,9 @@ def test_unknown_names_are_refused_with_a_few_of_them():
     known = [f"animal {number}" for number in range(9)]
     with pytest.raises(DataError) as caught:
         match("zoo", data_set(["yeti", *known]), known, 9)
-    expected = "zoo: unknown classes yeti (known are animal 0, animal 1, animal 2, animal 3, animal 4 and 4 more): name"
+    expected = (
+        "zoo: unknown classes 'yeti' (known are 'animal 0', 'animal 1', 'animal 2', 'animal 3', 'animal 4' and 4 more)"
+    )
     assert str(caught.value).startswith(expected)
 
 
@@ -61,7 +64,7 @@ def test_without_names_on_one_side_positions_decide_and_that_is_said(theirs, kno
 def test_names_that_a_network_of_numbers_cannot_know_are_refused():
     """Class folders come in alphabetical order, which has nothing to do with the numbers."""
     with pytest.raises(
-        DataError, match=r"zoo: unknown classes cat, dog \(known are 0, 1\): .*--classes FILE names them"
+        DataError, match=r"zoo: unknown classes 'cat', 'dog' \(known are '0', '1'\): .*--classes FILE names them"
     ):
         match("zoo", data_set(["cat", "dog"]), ["0", "1"], 2)
 
@@ -88,3 +91,38 @@ def test_names_that_stand_twice_are_refused():
     assert match("zoo", data_set(known), known, 3).by == "name"
     with pytest.raises(DataError, match="expected different names of all classes, got 'crane' more than once"):
         match("zoo", data_set(["dog", "crane"]), known, 3)
+
+
+def test_numbers_that_count_from_one_are_not_matched_by_position():
+    """A network trained on folders 1, 10, 2, ...: its output 1 is class "10"."""
+    with pytest.raises(DataError, match=r"zoo: unknown classes '0' \(known are '1', '10', '2'"):
+        match("zoo", data_set(list(map(str, range(10)))), sorted(str(number) for number in range(1, 11)), 10)
+
+
+def test_a_name_whose_accents_macos_has_taken_apart_is_the_same():
+    composed = ["caf\u00e9", "tea"]
+    matched = match("bar", data_set(["cafe\u0301", "tea"]), composed, 2)
+    assert (names_of(matched), matched.by) == (composed, "name")
+
+
+def test_many_classes_take_no_time():
+    names = [f"animal {number}" for number in range(50_000)]
+    assert match("zoo", Dataset(names[::-1], range(len(names))), names, len(names)).dataset.labels[0] == len(names) - 1
+
+
+def test_what_would_steer_a_terminal_is_written_out():
+    note = match("zoo", data_set(["0", "1"]), ["cat", "\x1b[2Jdog"], 2).note
+    assert "1 is \\x1b[2Jdog" in note
+
+
+def test_names_in_classes_txt_have_to_differ(tmp_path):
+    (tmp_path / "classes.txt").write_bytes("\ufeffcat\r\ndog \r\n".encode())
+    assert class_names(tmp_path) == ["cat", "dog"]
+    for content, message in (
+        (b"cat\ncat\n", "got 'cat' more than once"),
+        (b"cat\n\ndog", "none in line 2"),
+        (b"\xff", "UTF-8"),
+    ):
+        (tmp_path / "classes.txt").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            class_names(tmp_path)

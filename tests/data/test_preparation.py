@@ -132,3 +132,21 @@ def test_settings_that_make_no_sense_are_refused_in_a_sentence(values, message):
 def test_an_unknown_augmentation_is_refused():
     with pytest.raises(ValueError, match="augment: expected none, crop, paper, modern, got 'much'"):
         PHOTOGRAPHS.augmented("much")
+
+
+def test_numbers_of_numpys_become_pythons():
+    """What a program has computed can be written as JSON."""
+    numbers = replace(PHOTOGRAPHS, mean=np.array(PHOTOGRAPHS.mean), size=np.int64(56), hue=np.float32(0.25))
+    assert json.loads(json.dumps(asdict(numbers))) == json.loads(json.dumps(asdict(replace(PHOTOGRAPHS, hue=0.25))))
+    assert numbers == replace(PHOTOGRAPHS, hue=0.25)
+
+
+@pytest.mark.parametrize("changes", [{"mean": (1e39, 0, 0)}, {"std": (1e-44, 1, 1)}, {"std": (1e-60, 1, 1)}])
+def test_numbers_that_float32_does_not_have_are_refused(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        replace(PHOTOGRAPHS, **changes)
+
+
+def test_a_number_that_no_float_has_is_refused():
+    with pytest.raises(ValueError, match="mean: expected a number for each"):
+        replace(PHOTOGRAPHS, mean=(10**400, 0, 0))

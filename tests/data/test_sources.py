@@ -107,7 +107,7 @@ class TestClassFolders:
         folder = write_class_folders(tmp_path, 1)
         known = ["amber", "blue", "green", "ochre", "red"]
         assert data.load_test(folder, known).labels.tolist() == [1, 2, 4]
-        with pytest.raises(data.DataError, match="unknown classes red"):
+        with pytest.raises(data.DataError, match="unknown classes 'red'"):
             data.load_test(folder, ["blue", "green"])
 
     def test_folders_without_data_are_refused_in_a_sentence(self, tmp_path):
@@ -128,7 +128,7 @@ class TestClassFolders:
         write_class_folders(tmp_path / "train", 2)
         write_class_folders(tmp_path / "val", 2)
         (tmp_path / "val" / "red").rename(tmp_path / "val" / "scarlet")
-        with pytest.raises(data.DataError, match="unknown classes scarlet"):
+        with pytest.raises(data.DataError, match="unknown classes 'scarlet'"):
             data.load(tmp_path)
 
 
