@@ -837,14 +837,14 @@ def test_an_order_that_is_not_known_is_refused(how):
 
 
 def test_what_is_no_network_or_state_meets_a_sentence(tmp_path):
-    net = Sequential(Linear(2, 3))
+    net = Sequential(Flatten(), Linear(PREPARATION.size**2 * 3, 3))
     for state in (None, [1, 2]):
         with pytest.raises(TypeError, match="state dict: expected a dict of names and arrays, got"):
             net.load_state_dict(state)
     with pytest.raises(TypeError, match="evaluate: net: expected a network or another Container, got Linear"):
-        metrics.evaluate(net[0], [])
+        metrics.evaluate(net[1], [])
     description = weights.Description("alexnet", None, ["a", "b"], PREPARATION)
     with pytest.raises(ValueError, match="classes: expected 3 names, got 2"):
         weights.save(net, tmp_path / "a.safetensors", description)
-    net.children["1"] = Noise()  # nobody knows how many classes that gives
+    net.children["2"] = Noise()  # nobody knows how many classes that gives
     weights.save(net, tmp_path / "a.safetensors", description)
