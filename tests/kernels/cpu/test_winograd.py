@@ -85,3 +85,25 @@ def test_first_layer_with_input_gradient_falls_back_on_im2col_and_agrees() -> No
         assert (dx is None) != input_grad
     dx, _, _ = kernels.conv2d_backward(dy, saved)
     assert np.linalg.norm(dx - expected[0]) < 1e-5 * np.linalg.norm(expected[0])
+
+
+def test_a_large_pixel_spoils_its_tile_in_proportion_and_only_by_winograd() -> None:
+    """What docs/winograd.md says of data with a wide range: here of outputs that do not see pixel (2, 2)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 13, 13, 2 * PANEL), dtype=np.float32)
+    w = rng.standard_normal((3, 3, 2 * PANEL, PANEL), dtype=np.float32)
+    in_tile = np.zeros((13, 13), bool)
+    in_tile[:5, :5] = True
+    in_tile[1:4, 1:4] = False
+    errors: dict[str, list[float]] = {"winograd": [], "im2col": []}
+    for size in (1e3, 1e4):
+        wide = x.copy()
+        wide[:, 2, 2] *= size
+        exact, _ = backend.get("reference").kernels.conv2d_forward(wide.astype("f8"), w.astype("f8"), None, 1, 1)
+        for algorithm, found in errors.items():
+            y, _ = backend.get("cpu", algorithm).kernels.conv2d_forward(wide, w, None, 1, 1)
+            difference = (y - exact)[:, in_tile]
+            found.append(float(np.linalg.norm(difference) / np.linalg.norm(exact[:, in_tile])))
+    assert max(errors["im2col"]) < 1e-6
+    assert 1e-5 < errors["winograd"][0] < 1e3 * 1e-5
+    assert 5 < errors["winograd"][1] / errors["winograd"][0] < 20
