@@ -43,14 +43,5 @@ def _checked(where: str, logits: Any, labels: Any) -> tuple[backend.Backend, Any
     if logits.ndim != 2 or 0 in logits.shape:
         raise ValueError(f"{where}: logits: expected (N, K), at least (1, 1), got {logits.shape}")
     labels = device.asarray(labels)
-    check_labels(where, labels, *logits.shape)
+    device.kernels.check_labels(where, labels, *logits.shape)
     return device, labels
-
-
-def check_labels(where: str, labels: Any, N: int, K: int) -> None:
-    """Refuse labels that are not N integers in 0 ... K-1; ``where`` begins the sentence."""
-    if labels.shape != (N,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"{where}: labels: expected {N} integers, got {labels.dtype} of shape {labels.shape}")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= K:
-        raise ValueError(f"{where}: labels: expected 0 to {K - 1}, got {low if low < 0 else high}")

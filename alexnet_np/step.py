@@ -184,7 +184,7 @@ class Step:
         if len(found) != 2:
             expected = f"{self.net.label}.output_shape({images.shape}): expected (N, num_classes)"
             raise ValueError(f"Step: net: {expected}, got {found}: a forward of one's own needs an output_shape")
-        losses.check_labels("Step", labels, *found)
+        self.net.backend.kernels.check_labels("Step", labels, *found)
 
     def _drop_gradients(self) -> None:
         self.net.forget()

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.preview is None and args.write_mean_image is None:
         raise UserError("expected --preview PNG or --write-mean-image NPY")
     if args.preview is None and (args.picture is not None or args.seed is not None):
-        raise UserError("--picture, --seed: expected --preview with them: the mean image is of all pictures")
+        raise UserError("--picture, --seed: expected --preview with them: the mean image is that of all images")
     number, seed = args.picture or 0, args.seed or 0
     with sentences():
         fetch(args)

@@ -178,7 +178,7 @@ class Preparation:
         return replace(self, mean_image=MeanImage.of(self._mean_image()))
 
     def in_words(self) -> str:
-        """What is done to a picture before the network sees it in a test: all that another program has to do."""
+        """What is done to an image before the network sees it in a test: all that another program has to do."""
         cut = f"resize the shorter side to {self.resize} pixels; cut {self.size}x{self.size} pixels from the middle"
         if self.mean_image is None:
             return f"RGB; {cut}; values from 0 to 1; subtract {self.mean}; divide by {self.std}"

@@ -6,6 +6,11 @@ import numpy as np
 
 from .. import backend as backends
 
+HINTS = {
+    "data": "load_torch_state_dict takes torch's layouts",
+    "grad": "a gradient has the shape of its parameter",
+}
+
 
 class Parameter:
     """An array that is learned.
@@ -57,7 +62,7 @@ class Parameter:
 
     @data.setter
     def data(self, data: Any) -> None:
-        self._data = self._checked("data", data, "load_torch_state_dict takes torch's layouts")
+        self._data = self._checked("data", data)
 
     @property
     def grad(self) -> Any:
@@ -65,7 +70,7 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        self._grad = None if grad is None else self._checked("grad", grad, "a gradient has the shape of its parameter")
+        self._grad = None if grad is None else self._checked("grad", grad)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, {tuple(self.data.shape)}, {self.data.dtype}, {self.backend.device})"
@@ -82,11 +87,11 @@ class Parameter:
         if not self.requires_grad:
             return
         if accumulate and self._grad is not None:
-            self._grad += self._checked("grad", grad, "a gradient has the shape of its parameter")
+            self._grad += self._checked("grad", grad)
         else:
             self.grad = grad
 
-    def _checked(self, what: str, array: Any, hint: str) -> Any:
+    def _checked(self, what: str, array: Any) -> Any:
         """The array, if it is one that can stand for ``data`` or its gradient."""
         xp, expected = self.backend.xp, self._data
         if isinstance(array, np.generic):  # NumPy's result where an array without axes is computed with
@@ -96,7 +101,7 @@ class Parameter:
             raise TypeError(f"{self.name}.{what}: expected {wanted}, got {type(array).__name__}")
         if array.shape != expected.shape:
             shapes = f"expected shape {tuple(expected.shape)}, got {tuple(array.shape)}"
-            raise ValueError(f"{self.name}.{what}: {shapes} ({hint})")
+            raise ValueError(f"{self.name}.{what}: {shapes} ({HINTS[what]})")
         if array.dtype != expected.dtype:
             advice = "layer.to(device, dtype) changes the dtype of a layer"
             raise TypeError(f"{self.name}.{what}: expected dtype {expected.dtype}, got {array.dtype} ({advice})")

@@ -91,26 +91,23 @@ def _take(lease: _Lease, size: int) -> int:
     global _leased, _most_leased
     way_back = _Return(lease, _returned.append)
     fitting = [(block.nbytes, place) for place, block in enumerate(_free) if size <= block.nbytes <= size + size // 4]
+    place = None
     if fitting:
         size, place = min(fitting)
         block = _free[place]
-        address = block.ctypes.data
-        # All or nothing.
-        del _free[place]
-        way_back.block = block
-        _leases[address] = way_back
-        _leased += size
     else:
         # Never hold more than was once in use: idle blocks of other sizes make room, oldest first.
         most = max(_most_leased, _leased + size)
         while _free and _leased + size + sum(block.nbytes for block in _free) > most:
             del _free[0]
         block = np.empty(size, np.uint8)
-        address = block.ctypes.data
-        # All or nothing.
-        way_back.block = block
-        _leases[address] = way_back
-        _leased += size
+    address = block.ctypes.data
+    # All or nothing.
+    if place is not None:
+        del _free[place]
+    way_back.block = block
+    _leases[address] = way_back
+    _leased += size
     if _leased > _most_leased:
         _most_leased = _leased
     return int(address)

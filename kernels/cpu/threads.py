@@ -78,7 +78,7 @@ def shares(total: int, multiple: int = 1) -> list[tuple[int, int]]:
 
 
 class _Job:
-    """A function, its tasks, and who has taken which of them."""
+    """A function, its tasks, and how many of them the caller and its helpers have taken."""
 
     def __init__(self, function: Callable[..., Any], tasks: list[tuple[Any, ...]]) -> None:
         self.function = function

@@ -13,6 +13,7 @@ are CuPy's.
 """
 
 from .activation import relu_backward, relu_forward, softmax_backward, softmax_forward
+from .checks import check_labels
 from .conv import col2im, conv2d_algorithm, conv2d_backward, conv2d_forward, im2col
 from .dropout import dropout_backward, dropout_forward
 from .fused import (
@@ -41,6 +42,7 @@ from .sgd import sgd_2012_inplace, sgd_torch_inplace
 __all__ = [
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
+    "check_labels",
     "col2im",
     "conv2d_algorithm",
     "conv2d_backward",

@@ -49,7 +49,7 @@ def max_pool2d(
 def conv2d_relu_max_pool2d(
     x: Any, w: Any, b: Any | None, stride: Any, padding: Any, groups: int, pool: tuple[Any, ...]
 ) -> Shape:
-    """As conv2d, then max_pool2d: what is behind x there is ``pool``."""
+    """As conv2d, then max_pool2d: ``pool`` is what max_pool2d takes after x."""
     return _pooled(conv2d(x, w, b, stride, padding, groups), *pool)
 
 
@@ -85,14 +85,18 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Shape:
     The values of labels on a GPU are not looked at: that would wait for it.
     """
     N, K = rows("softmax_cross_entropy", logits)
+    check_labels("softmax_cross_entropy", labels, N, K, values=type(labels) is np.ndarray)
+    return ()
+
+
+def check_labels(operation: str, labels: Any, N: int, K: int, values: bool = True) -> None:
+    """labels (N,) are integers, and where ``values`` are looked at, in 0 ... K-1."""
     if labels.shape != (N,) or labels.dtype.kind not in "iu":
-        _refuse("softmax_cross_entropy", "labels", f"{N} integers", labels)
-    if N and type(labels) is np.ndarray:
+        _refuse(operation, "labels", f"{N} integers", labels)
+    if N and values:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= K:
-            outside = low if low < 0 else high
-            raise ValueError(f"softmax_cross_entropy: labels: expected 0 to {K - 1}, got {outside}")
-    return ()
+            raise ValueError(f"{operation}: labels: expected 0 to {K - 1}, got {low if low < 0 else high}")
 
 
 def normalise(x: Any, mean: Any, std: Any) -> Shape:
