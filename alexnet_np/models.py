@@ -39,7 +39,7 @@ class Network(Container):
     """A whole network: images (N, H, W, 3) in, (N, num_classes) out."""
 
     takes = "images (N, H, W, 3)"
-    input_grad = False  # nobody trains the images: backward ends at the first layer that learns
+    input_grad = False  # nobody trains the images: backward ends at the first trainable layer
 
     def output_shape(self, shape: Shape) -> Shape:
         try:
