@@ -124,7 +124,7 @@ class TestTrain:
         args = parser().parse_args(["train", "--augment", "paper", "--colours", "data"])
         loaded = data.load(folder)
         preparation = augmented(args, loaded, 64)
-        expected = np.array(augmentation.principal_colours(some(loaded.train, 1000)))
+        expected = np.array(augmentation.principal_colours(some(loaded.train, 1000, augmentation.colour_moments)))
         np.testing.assert_array_equal(preparation.principal_colours, expected)
         assert preparation.colour_noise == 0.1
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from .. import data
     from ..data.augmentation import mean_image
     from ..data.dataset import readable
-    from ..data.images import centre_crop, resize
+    from ..data.geometry import centre_crop, resize
     from ..files import written_whole
 
     if args.preview is None and args.write_mean_image is None:
@@ -46,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
             if number >= len(loaded.train):
                 raise UserError(f"--picture: expected 0 to {len(loaded.train) - 1}, got {number}")
             picture = loaded.train.image(number)
+            try:
+                preparation.for_testing(picture)
+            except ValueError as error:
+                raise UserError(f"{loaded.train.where(number)}: {error}") from error
             label = loaded.train.classes[loaded.train.labels[number]]
             title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
             try:
@@ -60,10 +64,12 @@ def run(args: argparse.Namespace) -> int:
         if args.write_mean_image is not None:
             side = preparation.resize
             total = len(loaded.train)
-            pictures = tqdm(
-                readable(loaded.train, np.arange(total)), "mean image", total=total, leave=False, disable=None
-            )
-            mean = mean_image(centre_crop(resize(picture, side), side) for picture in pictures)
+            squares = readable(loaded.train, np.arange(total), lambda image: centre_crop(resize(image, side), side))
+            numbered = enumerate(tqdm(squares, "mean image", total=total, leave=False, disable=None), 1)
+            used = [0]
+            mean = mean_image(square for used[0], square in numbered)
+            if skipped := total - used[0]:
+                print(f"skipped: {skipped:,} of {total:,} images, as in training (alexnet-np check-data lists them)")
             with written_whole(args.write_mean_image) as unfinished, unfinished.open("wb") as file:
                 np.save(file, mean)
             colour = mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()

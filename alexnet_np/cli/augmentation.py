@@ -60,7 +60,7 @@ def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Prep
     given = {name: value for name, value in settings.items() if value is not None}
     preparation = replace(data.preparation(size).augmented(args.augment), **given)
     if preparation.colour_noise and args.colours == "data":
-        colours = augmentation.principal_colours(some(data.train, SAMPLE))
+        colours = augmentation.principal_colours(some(data.train, SAMPLE, augmentation.colour_moments))
         preparation = replace(preparation, principal_colours=colours)
     preparation.normalise(np.zeros((preparation.size, preparation.size, 3), np.uint8))  # a mean image that does not fit
     return preparation

@@ -1,8 +1,9 @@
 """Look for what is wrong with a data set before a training run; exit code 1 if something is.
 
-Every picture is decoded. Listed are those that cannot be, very small or narrow ones, pictures that are in the
-training set and in the test set, pictures in two classes, classes without pictures, and classes that only one of
-the two sets has. How many pictures are converted when they are read (CMYK, 16 bits, ...) is said, but not wrong.
+Every image is decoded. Listed are images that cannot be decoded, that have one colour only, that are very small or
+narrow, that are in two parts of the data or in two classes, and images that nobody would look at; also classes without
+images, and classes that one part lacks. How many images are converted when they are read (CMYK, 16 bits, ...) is said,
+but not wrong.
 """
 
 import argparse
@@ -13,9 +14,11 @@ from .common import add_download, add_json, fetch, listed, print_json, sentences
 KINDS = {
     "data": "Cannot be used",
     "class": "Classes",
+    "ignored": "Not looked at",
     "unreadable": "Cannot be read: training would skip them",
+    "blank": "Of one colour",
     "size": "Odd sizes",
-    "duplicate": "In the training and in the test set",
+    "duplicate": "In two parts of the data",
     "label": "In two classes",
 }
 SHOWN = 10  # of each kind
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         fetch(args)
         report = check(
             args.data,
-            lambda looks, total: tqdm(looks, desc="check-data", total=total, unit="picture", leave=False, disable=None),
+            lambda looks, total: tqdm(looks, desc="check-data", total=total, unit="image", leave=False, disable=None),
         )
     if args.json:
         print_json(asdict(report) | {"ok": report.ok})
@@ -45,10 +48,14 @@ def run(args: argparse.Namespace) -> int:
     if report.pictures:
         parts = ", ".join(f"{number:,} to {part}" for part, number in report.pictures.items())
         print(f"{args.data}: {parts}; {len(report.classes)} classes")
+    for note in report.notes:
+        print(f"Note: {note}")
     if report.converted:
         print(f"Converted: {listed(report.converted)}")
+    if report.remarks:
+        print(f"Remarks of Pillow and libtiff, on images each: {listed(report.remarks)}")
     if report.passed_over:
-        print(f"Passed over, being no pictures by their names: {listed(report.passed_over)}")
+        print(f"Ignored, being no images by their names: {listed(report.passed_over)}")
     for kind, title in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
         if findings:

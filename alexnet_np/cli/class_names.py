@@ -1,7 +1,6 @@
 """The names of a network's classes: its own, those of a file, or ImageNet's."""
 
 import argparse
-import unicodedata
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -37,6 +36,7 @@ def known_names(trained: "Trained", file: str | None) -> tuple[list[str] | None,
 def given_names(trained: "Trained", path: str) -> list[str]:
     """The lines of a text file. ValueError where they cannot be the names of the network's classes."""
     from ..data import dataset
+    from ..data.classes import folded
 
     try:
         names = dataset.read_names(path)
@@ -45,10 +45,10 @@ def given_names(trained: "Trained", path: str) -> list[str]:
     expected = trained.net.num_classes
     if len(names) != expected:
         raise ValueError(f"--classes: expected {expected} lines, one for each class, got {len(names)}")
-    own = [_folded(name) for name in trained.classes or []]
+    own = [folded(name) for name in trained.classes or []]
     places = {name: number for number, name in enumerate(own)}
     for number, name in enumerate(names):
-        place = places.get(_folded(name))
+        place = places.get(folded(name))
         if trained.classes and place is not None and own[number] != own[place]:
             raise ValueError(
                 f"--classes: expected the order that the network has, got another one: line {number + 1} of {path} is "
@@ -58,10 +58,6 @@ def given_names(trained: "Trained", path: str) -> list[str]:
     if (twice := dataset.repeated(names)) and not (trained.classes is None and expected == 1000):
         raise ValueError(f"--classes: expected different names in {path}, got {twice!r:.200} more than once")
     return names
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def imagenet_names() -> list[str]:

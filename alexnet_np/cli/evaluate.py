@@ -1,7 +1,8 @@
 """Test a network: loss, top-1 and top-5 accuracy.
 
-Without arguments the newest run in runs/ is tested on the test images of its own data. With --data, on
-the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
+Without arguments the newest run in runs/ is tested on its own data, with --data on others: on the test part, or else
+on the validation part. Where there is neither, on the images of its own data that were held out of training, or on all
+class folders of others. The result says which it was.
 
 The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
 they are matched by position, and a note says so.
@@ -25,6 +26,7 @@ from .common import (
     assumed_of,
     count,
     fetch,
+    listed,
     print_json,
     sentences,
     tell_of,
@@ -32,6 +34,9 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..metrics import Evaluation
+
+
+NOTES = 10  # about data; check-data has all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .. import data, metrics, runs
+    from ..data.classes import printable
+    from ..data.remarks import counted
 
     with sentences():
         if args.download and args.data is None:
@@ -71,12 +78,11 @@ def run(args: argparse.Namespace) -> int:
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
         net = trained.net.to(args.device)
-        if args.data is None and trained.data is not None:
-            source, test = trained.data, data.load(trained.data).test
-        elif args.data is None:
+        source: str | None = args.data or trained.data
+        if source is None:
             raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
-        else:
-            source, test = args.data, data.load_test(args.data)
+        tested = data.sources.open_test(source, held_out=args.data is None)
+        test = tested.dataset
         known, assumed = known_names(trained, args.classes)
         if assumed and known and not set(test.classes) <= set(known):
             known = assumed = None  # data with other names than those that would be assumed
@@ -89,18 +95,30 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             _write(args.out, f"{path} on {source}", classes, result)
 
-    notes = [*trained.notes, *([matched.note] if matched.note else [])]
+    of_data = [*tested.notes[:NOTES], *([matched.note] if matched.note else [])]
+    if remarks := counted(loader.remarks.values()):
+        of_data.append(f"Remarks of Pillow and libtiff, on images each: {listed(remarks)}")
+    notes = [*trained.notes, *of_data]
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
         told = {"classes_matched_by": matched.by, "assumed": assumed_of(trained, assumed), "notes": notes}
-        print_json({"weights": str(path), "data": str(source), **figures, "skipped": loader.skipped, **told})
+        print_json(
+            {
+                "weights": str(path),
+                "data": str(source),
+                "part": tested.part,
+                **figures,
+                "skipped": loader.skipped,
+                **told,
+            }
+        )
         return 0
     tell_of(path, assumed_of(trained, assumed), trained.notes)
-    if matched.note:
-        print(f"Note: {matched.note}", file=sys.stderr)
+    for note in of_data:
+        print(f"Note: {printable(note)}", file=sys.stderr)
     for image, reason in loader.skipped.items():
         print(f"left out: {image}: {reason}", file=sys.stderr)
-    print(f"{path} on {result.images:,} images of {source}")
+    print(f"{path} on {result.images:,} images of {source}: {tested.part}")
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
     return 0

@@ -7,13 +7,19 @@ say otherwise.
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .class_names import add_classes, known_names
 from .common import OF_WEIGHTS, add_device, add_json, add_model, add_weights, assumed_of, print_json, sentences, tell_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data import Preparation
     from ..runs import Trained
+
+BATCH = 16  # images that the network sees together
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,32 +35,68 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import metrics, runs
-    from ..data import classes, images
+    from ..data import classes
 
     with sentences():
-        pictures = [images.read(path) for path in args.images]
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
         names, assumed = class_names(trained, args.classes)
         net = trained.net.to(args.device)
+    if not args.json:
+        tell_of(path, assumed_of(trained, assumed), trained.notes)
 
     results = []
-    for image, picture in zip(args.images, pictures, strict=True):
-        prepared = trained.preparation.normalise(trained.preparation.for_testing(picture))
-        probabilities = metrics.probabilities(net, prepared[None])[0]
-        top = np.argsort(-probabilities, kind="stable")[:5]
-        guesses = [{"class": names[k], "probability": float(probabilities[k])} for k in top]
-        results.append({"image": image, "top": guesses})
-
+    batches = _batches(args.images, trained.preparation)
+    while True:
+        with sentences():
+            batch = next(batches, None)
+        if batch is None:
+            break
+        answers = metrics.probabilities(net, np.stack([prepared for _, prepared in batch]))
+        for (image, _), probabilities in zip(batch, answers, strict=True):
+            top = np.argsort(-probabilities, kind="stable")[:5]
+            guesses = [{"class": names[k], "probability": float(probabilities[k])} for k in top]
+            results.append({"image": image, "top": guesses})
+            if not args.json:
+                print(image)
+                for guess in guesses:
+                    print(f"  {100 * guess['probability']:5.1f} %  {classes.printable(guess['class'])}", flush=True)
     if args.json:
         print_json([result | {"assumed": assumed_of(trained, assumed), "notes": trained.notes} for result in results])
-        return 0
-    tell_of(path, assumed_of(trained, assumed), trained.notes)
-    for result in results:
-        print(result["image"])
-        for guess in result["top"]:
-            print(f"  {100 * guess['probability']:5.1f} %  {classes.printable(guess['class'])}")
     return 0
+
+
+def _batches(paths: Sequence[str], preparation: "Preparation") -> "Iterator[list[tuple[str, np.ndarray]]]":
+    """Images, prepared by threads, with their paths; a few at a time, because images may be large.
+
+    An image that cannot be read raises its error after the batch of those before it.
+    """
+    from ..data import images
+    from ..data.parallel import in_order
+
+    def prepared(path: str) -> "np.ndarray":
+        image = images.read(path)
+        try:
+            return preparation.normalise(preparation.for_testing(image))
+        except ValueError as error:
+            raise images.PictureError(path, str(error)) from error
+
+    results = in_order(prepared, paths)
+    batch: list[tuple[str, np.ndarray]] = []
+    failed: Exception | None = None
+    for path in paths:
+        try:
+            batch.append((path, next(results)))
+        except (OSError, ValueError, MemoryError) as error:
+            failed = error
+            break
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    if failed is not None:
+        raise failed
 
 
 def class_names(trained: "Trained", file: str | None) -> tuple[list[str], str | None]:

@@ -4,9 +4,10 @@ The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png 
 SIGTERM, stops after the step in hand and leaves a checkpoint that --resume continues from, with the same result
 as without the stop; after a crash it continues from the last checkpoint. docs/training.md says more.
 
-The test pictures are looked at after every epoch. Where they choose something (the best epoch, --early-stopping,
---schedule plateau, or you among several runs), they are what is usually called a validation set, and their accuracy
-is a little too good: for a figure to report, evaluate the result on pictures that no run has been chosen by.
+The test images are looked at after every epoch: those in val/ or test/, or a fifth that is held out. Where they choose
+something (the best epoch, --early-stopping, --schedule plateau, or you among several runs), they are what is usually
+called a validation set, and their accuracy is a little too good: for a figure to report, evaluate the result on images
+that no run has been chosen by. Of data with train/, val/ and test/ the last is kept aside for that.
 """
 
 import argparse
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from .keeping import Keeper
 
 
+WARNINGS = 5  # about data; check-data has all
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings: epochs = 30; flags win")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped, with its settings")
@@ -51,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="FOLDER",
         default="digits",
-        help="a folder of class folders with pictures (split into train/ and val/, or a fifth is held out), of tar "
+        help="a folder of class folders with images (split into train/ and val/, or a fifth is held out), of tar "
         "shards, of CIFAR's binary files or of IDX files as of MNIST (default: scikit-learn's digits); docs/data.md",
     )
     add_download(data)
@@ -106,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from .. import backend, checkpoints, fine_tuning, runs, training
     from ..data import WORKERS, DataError
+    from ..data.remarks import counted
     from ..step import NotFiniteError
     from .keeping import Keeper
 
@@ -171,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"Stopped after {telling.position(trainer)}; the checkpoint is in {folder}/")
         say(f"To go on: alexnet-np train --resume {folder}")
         return 130
+    if remarks := counted([*trainer.train.remarks.values(), *trainer.test.remarks.values()]):
+        say(f"Remarks of Pillow and libtiff, on images each: {listed(remarks)}")
     say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if args.json:
         print_json({"run": str(folder), **asdict(outcome)})
@@ -255,15 +262,25 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
 
 
 def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
+    from ..data.classes import in_a_line, printable
+
     net, recipe, size = trainer.net, trainer.recipe, settings.preparation.size
     parameters = sum(p.data.size for p in net.parameters())
     learning = sum(p.data.size for p in net.parameters() if p.requires_grad)
     learn = f" ({learning:,} learn)" if learning < parameters else ""
     say(f"{type(net).__name__} for {net.num_classes} classes, {parameters:,} parameters{learn}, on {device}")
-    say(f"{data.name}: {len(data.train):,} pictures to train, {len(data.test):,} to test, of {size}x{size} pixels")
+    say(f"{data.name}: {len(data.train):,} images to train, {len(data.test):,} to test, of {size}x{size} pixels")
+    say(f"tested on {data.judged_by}")
+    say(f"{len(data.train.classes):,} classes: {in_a_line(data.train.classes)}")
+    for note in data.notes:
+        say(f"Note: {printable(note)}")
+    for warning in data.warnings[:WARNINGS]:
+        say(f"Warning: {printable(warning)}")
+    if len(data.warnings) > WARNINGS:
+        say(f"Warning: and {len(data.warnings) - WARNINGS:,} more of these: alexnet-np check-data lists them")
     if data.passed_over:
         say(
-            f"Warning: files that are no pictures by their names are passed over: {listed(data.passed_over)} "
+            f"Warning: files that are no images by their names are ignored: {listed(data.passed_over)} "
             "(alexnet-np check-data says what else may be wrong)"
         )
     say(f"{telling.epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")

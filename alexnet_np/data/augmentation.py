@@ -14,7 +14,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from .images import centre_crop, crop, flip, stretch
+from .geometry import centre_crop, crop, flip, stretch
 
 GREY = np.array([0.2989, 0.587, 0.114], np.float32)  # how bright red, green and blue look: ITU-R BT.601
 
@@ -26,6 +26,9 @@ IMAGENET_COLOURS = (
     (26.4323, 0.8733, -26.0101),
     (-8.2424, 16.1115, -7.8353),
 )
+
+Moments = tuple[int, np.ndarray, np.ndarray]
+TOGETHER = 1_000_000  # pixels that colour_moments takes at a time
 
 # ---- pixels moved
 
@@ -161,17 +164,17 @@ def colour_noise(
 # ---- statistics of a data set
 
 
-def principal_colours(images: Iterable[np.ndarray]) -> tuple[tuple[float, ...], ...]:
+def principal_colours(moments: Iterable[Moments]) -> tuple[tuple[float, ...], ...]:
     """The directions in which the colours of all pixels vary, for ``colour_noise``; the longest first.
 
-    With the covariance of (r, g, b), C = E[c c'] - E[c] E[c]' = V diag(s²) V': the columns of V, times s.
+    ``moments`` are those of each image: ``colour_moments``. With the covariance of (r, g, b),
+    C = E[c c'] - E[c] E[c]' = V diag(s²) V': the columns of V, times s.
     """
     pixels, total, products = 0, np.zeros(3), np.zeros((3, 3))
-    for image in images:
-        colours = image.reshape(-1, 3).astype(np.float64)
-        pixels += len(colours)
-        total += colours.sum(axis=0)
-        products += colours.T @ colours
+    for number, of_image, products_of_image in moments:
+        pixels += number
+        total += of_image
+        products += products_of_image
     if pixels == 0:
         raise ValueError("principal_colours: images: expected at least one, got none")
     mean = total / pixels
@@ -179,6 +182,17 @@ def principal_colours(images: Iterable[np.ndarray]) -> tuple[tuple[float, ...], 
     rows = (directions * np.sqrt(np.maximum(variances, 0))).T[::-1]
     rows *= np.where(rows.sum(axis=1, keepdims=True) < 0, -1, 1)  # a sign that does not depend on the LAPACK at hand
     return tuple(tuple(round(float(x), 4) for x in row) for row in rows)
+
+
+def colour_moments(image: np.ndarray) -> Moments:
+    """Of the colours c of an image (H, W, 3): the number of pixels, the sum of c (3,) and of c c' (3, 3)."""
+    total, products = np.zeros(3), np.zeros((3, 3))
+    rows = max(1, TOGETHER // max(1, image.shape[1]))
+    for top in range(0, len(image), rows):  # as float64 an image takes eight times its memory
+        colours = image[top : top + rows].reshape(-1, 3).astype(np.float64)
+        total += colours.sum(axis=0)
+        products += colours.T @ colours
+    return image.shape[0] * image.shape[1], total, products
 
 
 def mean_image(images: Iterable[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Arrays, DataError
+from .dataset import Arrays, DataError, Part, distinct_names
+from .part_names import TEST, TRAIN
 
 SIDE = 32
 
@@ -49,8 +50,8 @@ VERSIONS = (
 )
 
 
-def parts(folder: Path) -> tuple[Arrays, Arrays] | None:
-    """The training and the test set in a folder, or in the folder that the archive makes in it; None without one."""
+def parts(folder: Path) -> dict[str, Part] | None:
+    """Training and test part in a folder, or in the folder that the archive makes in it; None without. DataError."""
     for version in VERSIONS:
         for place in (folder, folder / version.folder):
             if any((place / name).is_file() for name in (*version.train, version.test)):
@@ -63,29 +64,37 @@ def parts(folder: Path) -> tuple[Arrays, Arrays] | None:
     return None
 
 
-def _parts(folder: Path, version: Version) -> tuple[Arrays, Arrays]:
+def _parts(folder: Path, version: Version) -> dict[str, Part]:
     expected = [*version.train, version.test, version.names]
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise DataError(f"{folder}: expected {', '.join(expected)}, but {', '.join(missing)} is missing")
-    classes = (folder / version.names).read_text(encoding="utf-8").split()
-    train, test = (
-        Arrays(*_records([folder / name for name in names], version.label_bytes, len(classes)), classes)
-        for names in (version.train, [version.test])
-    )
-    return train, test
+    classes = distinct_names(folder / version.names)
+    return {
+        part: Part(
+            names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", _part(folder, names, version, classes)
+        )
+        for part, names in ((TRAIN, version.train), (TEST, [version.test]))
+    }
 
 
-def _records(paths: Sequence[Path], label_bytes: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 32, 32, 3) and labels (N,)."""
+def _part(folder: Path, names: Sequence[str], version: Version, classes: Sequence[str]) -> Arrays:
+    files = [_records(folder / name, version.label_bytes) for name in names]
+    ends = np.cumsum([len(labels) for _, labels in files])
+
+    def where(index: int) -> str:
+        number = int(np.searchsorted(ends, index, side="right"))
+        return f"{folder / names[number]}, position {index - int(ends[number]) + len(files[number][1])}"
+
+    images, labels = (np.concatenate(arrays) for arrays in zip(*files, strict=True))
+    return Arrays(images, labels, classes, where)
+
+
+def _records(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 32, 32, 3) and labels (N,) of a file."""
     length = label_bytes + SIDE * SIDE * 3
-    files = []
-    for path in paths:
-        content = np.fromfile(path, np.uint8)
-        if content.size == 0 or content.size % length:
-            raise DataError(f"{path}: expected records of {length} bytes, got {content.size} bytes: it is not whole")
-        files.append(content.reshape(-1, length))
-        if (label := files[-1][:, label_bytes - 1].max()) >= num_classes:
-            raise DataError(f"{path}: labels: expected 0 to {num_classes - 1}, got {label}")
-    records = np.concatenate(files)
+    content = np.fromfile(path, np.uint8)
+    if content.size == 0 or content.size % length:
+        raise DataError(f"{path}: expected records of {length} bytes, got {content.size} bytes: it is not whole")
+    records = content.reshape(-1, length)
     planes = records[:, label_bytes:].reshape(-1, 3, SIDE, SIDE)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, label_bytes - 1]

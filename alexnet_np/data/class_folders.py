@@ -1,97 +1,168 @@
-"""A folder for each class, with pictures in it: torchvision's ImageFolder convention."""
+"""A folder for each class, with images in it: torchvision's ImageFolder convention, and the folders of the parts."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .classes import quoted
 from .dataset import DataError, Files
-from .images import SUFFIXES
+from .findings import Finding
+from .folders import Inside, Walk, identity, images_in, is_picture, look
+from .part_names import TEST, TRAIN, VALIDATION, folder_parts
 
-TRAIN, TEST = ("train",), ("val", "test")
+EXPECTED = (
+    "expected a folder for each class, with images in it, perhaps within train/ and val/ or test/; or IDX files, "
+    "CIFAR's binary files or tar shards"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which folder holds the class folders of each part. Where the folder itself holds them, ``parts`` is empty.
+
+    ``findings`` are images that nobody will look at, ``notes`` what was decided.
+    """
+
+    folder: Path
+    parts: dict[str, Path] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def layout(folder: Path) -> Layout:
+    """Read the names of folders: train/, Validation/, seg_test/ are parts, others classes.
+
+    A folder that is called as a part and holds images, but no folders, is a class of that name beside other classes
+    with images. DataError where a layout can be taken for two things, with both.
+    """
+    inside = look(folder)
+    within = {path: look(path) for path in inside.folders}
+    names = folder_parts(path.name for path in inside.folders)
+    said = {path: names[path.name] for path in inside.folders if path.name in names}
+    others = [path for path in inside.folders if path not in said]
+    holding_folders = [path for path in said if within[path].folders]
+    flat = [path for path in said if not within[path].folders and within[path].images]
+    if not holding_folders:
+        return Layout(folder, notes=_classes_called_as_parts(folder, flat, others))
+
+    result = Layout(folder)
+    for path in holding_folders + flat:
+        if other := result.parts.get(said[path]):
+            expected = f"expected one folder for the {said[path]} part"
+            raise DataError(
+                f"{folder}: {expected}, got {other.name}/ and {path.name}/: rename one of them, or take it out"
+            )
+        result.parts[said[path]] = path
+    own_images = [path for path in holding_folders if within[path].images]
+    beside = [path for path in others if within[path].images]
+    if own_images and beside:
+        raise DataError(
+            f"{folder}: {own_images[0].name}/ holds both images and folders, beside {beside[0].name}/ with images. Is "
+            f"it a class, or the {said[own_images[0]]} part of the data? Rename the class, or take one of the folders out"
+        )
+    for path in flat:
+        text = "holds images, but no class folders: nobody looks at them"
+        result.findings.append(Finding("ignored", str(path), text))
+        del result.parts[said[path]]
+    for path in said:
+        if path not in holding_folders and path not in flat:
+            result.findings.append(Finding("ignored", str(path), f"is empty: there is no {said[path]} part in it"))
+    for path in others:
+        if number := images_in([path]):
+            text = f"stands beside the parts of the data: nobody looks at what is in it ({number:,} images)"
+            result.findings.append(Finding("ignored", str(path), text))
+    result.findings.extend(loose(folder, inside))
+    for part, path in result.parts.items():
+        result.parts[part] = _within_itself(path, part)
+    _compare(result)
+    return result
+
+
+def _classes_called_as_parts(folder: Path, flat: Sequence[Path], others: Sequence[Path]) -> list[str]:
+    """Notes about folders with images that are called as parts. DataError where they cannot be classes."""
+    if not flat:
+        return []
+    names = ", ".join(f"{path.name}/" for path in flat)
+    if len(flat) > 1 or not images_in(others):
+        raise DataError(
+            f"{folder}: {names} are called as parts of a data set, but hold images and no class folders. Expected a "
+            f"folder for each class: {flat[0].name}/CLASS/*.jpg, or CLASS/*.jpg without parts"
+        )
+    return [f"{names} holds images and no folders, so it is taken for a class of that name, not for a part of the data"]
+
+
+def _within_itself(path: Path, part: str) -> Path:
+    """An archive is often unpacked into a folder of its own name: seg_train/seg_train/CLASS."""
+    inside = look(path)
+    while len(inside.folders) == 1 and not inside.images:
+        (only,) = inside.folders
+        if folder_parts([only.name]).get(only.name) != part or not look(only).folders:
+            break
+        path, inside = only, look(only)
+    return path
+
+
+def _compare(layout: Layout) -> None:
+    seen: dict[object, Path] = {}
+    for part in (TRAIN, VALIDATION, TEST):
+        if part in layout.parts:
+            path = layout.parts[part]
+            first = seen.setdefault(identity(path), path)
+            if first is not path:
+                text = f"is the same folder as {first}: the network is judged by images that it learns"
+                layout.findings.append(Finding("ignored", str(path), text))
+
+
+def loose(folder: Path, inside: Inside) -> list[Finding]:
+    """Images beside folders, of which none is theirs."""
+    if not inside.images:
+        return []
+    text = f"{len(inside.images):,} images lie beside the folders ({inside.images[0].name}, ...): nobody looks at them"
+    return [Finding("ignored", str(folder), text)]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is in the folders of ``folder``, at any depth: of each, which is a class, its pictures.
+    """What is in the class folders of ``folder``, at any depth: of each class its images.
 
-    What is a picture, its suffix says; how many files of others there are, ``passed_over``. Hidden files do
-    not count, nor what is in hidden folders, such as the copies in .ipynb_checkpoints/.
+    What is an image, its suffix says; how many files of others there are, ``passed_over``. Hidden files do
+    not count, nor what is in hidden folders, such as the copies in .ipynb_checkpoints/. ``findings``: see Walk.
     """
 
     folder: Path
     pictures: dict[str, list[Path]]
     passed_over: Counter[str]
+    findings: list[Finding]
 
 
 def find(folder: Path) -> Found:
-    """Classes and pictures in alphabetical order."""
+    """Classes and images in alphabetical order. DataError where a folder cannot be read."""
+    inside = look(folder)
+    walk = Walk()
+    walk.enter(folder)
+    classes = [path for path in inside.folders if walk.enter(path)]
     pictures: dict[str, list[Path]] = {}
     passed_over: Counter[str] = Counter()
-    for path in _class_folders(folder):
-        files = list(_files(path))
+    for path in sorted(classes):
+        files = list(walk.files(path))
         pictures[path.name] = sorted(file for file in files if is_picture(file))
         passed_over.update(file.suffix.lower() or "without a suffix" for file in files if not is_picture(file))
-    return Found(folder, pictures, passed_over)
+        if not path.name.isprintable():
+            walk.findings.append(_unprintable(path))
+    return Found(folder, pictures, passed_over, walk.findings + (loose(folder, inside) if classes else []))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """At any depth."""
-    for where, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not is_hidden(name)]  # which are not entered then
-        yield from (Path(where, name) for name in names if not is_hidden(name))
-
-
-def is_hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
-def is_picture(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
-
-
-def find_parts(folder: Path) -> tuple[Found, Found | None]:
-    """What to train on, and what to test on where there is some: in train/ and val/ or test/, else in the folder."""
-    train, test = part(folder, *TRAIN), part(folder, *TEST)
-    if train is None:
-        return find(folder), None
-    return find(train), None if test is None else find(test)
-
-
-def part(folder: Path, *names: str) -> Path | None:
-    """The first of these folders that holds folders: one that holds images is a class of that name."""
-    return next((folder / name for name in names if _class_folders(folder / name)), None)
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    """In alphabetical order; none where there is no such folder."""
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in inside if path.is_dir() and not is_hidden(path.name)]
-
-
-def data_set(found: Found, classes: Sequence[str] | None = None) -> Files:
-    """The pictures that were found. DataError where there is no class, one without pictures, or an unknown one.
-
-    ``classes`` are those that are known, where some are: labels are positions in them.
-    """
-    folder = found.folder
-    if not found.pictures:
-        raise DataError(
-            f"{folder}: expected a folder for each class, with images in it, IDX files, CIFAR's binary files or "
-            "tar shards; found none"
-        )
-    classes = list(found.pictures) if classes is None else list(classes)
-    if unknown := sorted(set(found.pictures) - set(classes)):
-        raise DataError(f"{folder}: unknown classes {quoted(unknown)} (known are {quoted(classes)})")
-    if empty := [name for name, paths in found.pictures.items() if not paths]:
-        raise DataError(f"{folder / empty[0]}: expected images ({', '.join(sorted(SUFFIXES))}), found none")
-    return files(found, classes)
+def _unprintable(path: Path) -> Finding:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        text = "expected a name in UTF-8, for it is the class's name in all files of a run: rename the folder"
+        return Finding("class", str(path), text, stops=True)
+    return Finding("class", str(path), f"its name {path.name!r:.200} has characters that cannot be printed")
 
 
 def files(found: Found, classes: Sequence[str]) -> Files:
-    """The same of classes that are known to be among ``classes``; some may be empty."""
+    """The images as a data set; labels are positions in ``classes``, which the found ones are among."""
     number = {name: label for label, name in enumerate(classes)}
     paths = [path for inside in found.pictures.values() for path in inside]
     return Files(paths, [number[name] for name, inside in found.pictures.items() for _ in inside], classes)

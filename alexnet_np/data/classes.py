@@ -11,6 +11,7 @@ import numpy as np
 from .dataset import DataError, Dataset
 
 FEW = 5  # names in a message
+LINE = 100  # characters of a list of names
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def folded(name: str) -> str:
+    """The name without what people and file systems overlook: capitals, how accents are encoded, blanks around it."""
+    return _composed(name).casefold().strip()
+
+
 def printable(name: str) -> str:
     """For a terminal: what would steer it is written as Python does, \\x1b."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
@@ -98,6 +104,16 @@ def few(names: Sequence[str]) -> str:
     """The first of many names."""
     more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
+
+
+def in_a_line(names: Sequence[str]) -> str:
+    """As many of the names as a line takes, the first at least, fit for a terminal."""
+    shown, length = 0, 0
+    while shown < len(names) and (not shown or length + len(names[shown]) <= LINE):
+        length += len(names[shown]) + 2
+        shown += 1
+    more = f" and {len(names) - shown:,} more" if shown < len(names) else ""
+    return ", ".join(f"{printable(name):.{LINE}}" for name in names[:shown]) + more
 
 
 def _relabelled(dataset: Dataset, labels: Sequence[int], classes: Sequence[str]) -> Dataset:

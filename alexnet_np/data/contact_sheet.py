@@ -8,7 +8,7 @@ import numpy as np
 from ..figures import STYLE
 from ..files import written_whole
 from . import augmentation
-from .images import crop, resize, stretch
+from .geometry import crop, resize, stretch
 from .preparation import Preparation
 
 VERSIONS = 6  # of the picture in each row

@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,8 +19,15 @@ from .preparation import Preparation
 SPLIT_SEED = 0  # what is held out, or looked at for statistics, is the same whatever the seed of a training run
 
 
+Result = TypeVar("Result")
+
+
 class DataError(ValueError):
     """Data that cannot be used; the message says which and why."""
+
+
+class LabelError(DataError):
+    """A label that is no position in the classes; the message begins with its place."""
 
 
 NAMES = "classes.txt"
@@ -31,8 +39,11 @@ def class_names(folder: Path) -> list[str] | None:
     The names have to differ: names decide which class is which.
     """
     path = folder / NAMES
-    if not path.is_file():
-        return None
+    return distinct_names(path) if path.is_file() else None
+
+
+def distinct_names(path: Path) -> list[str]:
+    """The lines of a text file, which have to differ. DataError."""
     names = read_names(path)
     if twice := repeated(names):
         raise DataError(f"{path}: expected different names, got {twice!r:.200} more than once: tell them apart")
@@ -57,17 +68,22 @@ def repeated(names: Sequence[str]) -> str | None:
 
 
 class Dataset:
-    """Labelled pictures: ``classes``, names; ``labels``, (N,) int64 positions in them; ``image(i)``.
+    """Labelled images: ``classes``, names; ``labels``, (N,) int64 positions in them; ``image(i)``.
 
-    A picture may turn out to be unreadable: ``image`` raises PictureError or OSError then.
+    An image may turn out to be unreadable: ``image`` raises PictureError or OSError then.
+    A label that is no position raises LabelError with the place that ``where`` gives, which a class that defines it has
+    to be ready for.
     """
 
     def __init__(self, classes: Sequence[str], labels: Any) -> None:
         self.classes = list(classes)
         self.labels = np.asarray(labels, np.int64)
         if self.labels.size and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            wrong = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))][0]
-            raise DataError(f"labels: expected 0 to {len(self.classes) - 1}, got {wrong}")
+            wrong = np.flatnonzero((self.labels < 0) | (self.labels >= len(self.classes)))
+            raise LabelError(
+                f"{self.where(int(wrong[0]))}: labels: expected 0 to {len(self.classes) - 1}, got "
+                f"{self.labels[wrong[0]]} ({len(self.classes):,} classes, {len(wrong):,} such labels)"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,8 +93,8 @@ class Dataset:
         raise NotImplementedError
 
     def where(self, index: int) -> str:
-        """What to call a picture in a message, such as its path."""
-        return f"picture {index}"
+        """What to call an image in a message, such as its path."""
+        return f"image {index}"
 
     def content(self, index: int) -> bytes:
         """What of a picture is stored: its file, or its pixels. Errors as of ``image``."""
@@ -101,9 +117,12 @@ class Dataset:
 
 
 class Arrays(Dataset):
-    """Pictures in memory: (N, H, W) grey or (N, H, W, 3) colour, uint8."""
+    """Images in memory: (N, H, W) grey or (N, H, W, 3) colour, uint8. ``where`` names the one at a position."""
 
-    def __init__(self, images: np.ndarray, labels: Any, classes: Sequence[str]) -> None:
+    def __init__(
+        self, images: np.ndarray, labels: Any, classes: Sequence[str], where: Callable[[int], str] | None = None
+    ) -> None:
+        self._where = where or super().where
         super().__init__(classes, labels)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] != 3):
             raise DataError(f"images: expected uint8 (N, H, W) or (N, H, W, 3), got {images.dtype} {images.shape}")
@@ -115,19 +134,24 @@ class Arrays(Dataset):
         image = self.images[index]
         return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
 
+    def where(self, index: int) -> str:
+        return self._where(index)
+
     def content(self, index: int) -> bytes:
         return self.images[index].tobytes()
 
     def subset(self, indices: np.ndarray) -> "Arrays":
-        return Arrays(self.images[indices], self.labels[indices], self.classes)
+        return Arrays(
+            self.images[indices], self.labels[indices], self.classes, lambda index: self._where(int(indices[index]))
+        )
 
 
 class Files(Dataset):
     """Pictures on disk, decoded when they are asked for."""
 
     def __init__(self, paths: Sequence[Path], labels: Any, classes: Sequence[str]) -> None:
-        super().__init__(classes, labels)
         self.paths = list(paths)
+        super().__init__(classes, labels)
 
     def image(self, index: int) -> np.ndarray:
         return decode(self.content(index), self.paths[index])
@@ -142,28 +166,44 @@ class Files(Dataset):
         return Files([self.paths[i] for i in indices], self.labels[indices], self.classes)
 
 
-def some(dataset: Dataset, number: int) -> Iterator[np.ndarray]:
-    """Up to this number of a set's pictures, drawn once and for all, less those that cannot be read."""
-    return readable(dataset, np.random.default_rng(SPLIT_SEED).permutation(len(dataset))[:number])
+def some(dataset: Dataset, number: int, of_each: Callable[[np.ndarray], Result]) -> Iterator[Result]:
+    """``of_each`` of up to this number of a set's images, drawn once and for all, less those that cannot be read."""
+    return readable(dataset, np.random.default_rng(SPLIT_SEED).permutation(len(dataset))[:number], of_each)
 
 
-def readable(dataset: Dataset, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures at these positions, decoded by threads, less those that cannot be read."""
+def readable(dataset: Dataset, indices: np.ndarray, of_each: Callable[[np.ndarray], Result]) -> Iterator[Result]:
+    """``of_each`` of the images at these positions, by threads, less those that cannot be read.
 
-    def picture(index: int) -> np.ndarray | None:
+    An image that ``of_each`` refuses with a ValueError is left out, too: training skips it by the same rule. Only
+    results wait to be taken, because images may be large.
+    """
+
+    def result(index: int) -> list[Result]:
         with suppress(OSError, ValueError):
-            return dataset.image(int(index))
-        return None
+            return [of_each(dataset.image(int(index)))]
+        return []
 
-    return (image for image in in_order(picture, indices) if image is not None)
+    return chain.from_iterable(in_order(result, indices))
+
+
+class Part(NamedTuple):
+    """A part of a data set, and what its folder or its files are ``called``."""
+
+    called: str
+    dataset: Dataset
 
 
 @dataclass(frozen=True)
 class Data:
     """A training and a test set of the same classes.
 
+    ``test`` is what a run is judged by after each epoch: the validation part of data that have one, else the test part,
+    else a share of the training part. ``judged_by`` says which, in words. ``kept_aside`` is the test part of data that
+    have both.
+
     ``photographs``: or figures, such as digits, that no camera has seen. ``size``: of the squares that a
-    network sees, in pixels, where no other is asked for. ``passed_over``: how many files of a suffix are no pictures.
+    network sees, in pixels, where no other is asked for. ``passed_over``: how many files of a suffix are no images.
+    ``notes`` and ``warnings`` are sentences for a person: what was chosen, and what may be wrong.
     """
 
     name: str
@@ -172,6 +212,10 @@ class Data:
     photographs: bool
     size: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    judged_by: str = "the test set"
+    kept_aside: Dataset | None = None
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     def preparation(self, size: int | None = None) -> Preparation:
         """How these pictures are prepared, for a network that takes ``size`` pixels."""

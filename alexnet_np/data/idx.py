@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Arrays, DataError, class_names
+from .dataset import Arrays, DataError, LabelError, Part, class_names
+from .folders import is_regular
+from .part_names import TRAIN, part_in
 
-NAME = re.compile(r"(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
+NAME = re.compile(r"(?P<part>.+)[-_.](?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 START, GZIP = b"\0\0\x08", b"\x1f\x8b"
 
 
@@ -41,34 +43,49 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def parts(folder: Path) -> tuple[Arrays, Arrays | None] | None:
-    """The training set, and the test set where there is one; None in a folder without IDX files. DataError."""
-    matches = ((NAME.fullmatch(path.name), path) for path in sorted(folder.iterdir()))
-    files = {(match["part"], match["kind"]): path for match, path in matches if match}
+def parts(folder: Path) -> dict[str, Part] | None:
+    """The training part, and validation and test part where there are such files; None in a folder without IDX files.
+
+    The start of a file's name says the part (part_names.py): train, t10k, emnist-letters-test. DataError.
+    """
+    files: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = NAME.fullmatch(path.name)
+        if match is None or path.is_dir():
+            continue
+        if not is_regular(path):
+            raise DataError(f"{path}: expected a file, got a pipe, a device or a broken link")
+        part = part_in(match["part"])
+        if part is None:
+            raise DataError(f"{path}: expected a name that says the part of the data: train, val, t10k or test")
+        other = files.setdefault(part, {}).setdefault(match["kind"], path)
+        if other is not path and path.name != f"{other.name}.gz":  # of which it is the compressed one
+            raise DataError(f"{folder}: expected one file of {part} {match['kind']}, got {other.name} and {path.name}")
     if not files:
         return None
-    train = _part(folder, files, "train", class_names(folder))
-    if train is None:
+    if TRAIN not in files:
         raise DataError(f"{folder}: expected train-images and train-labels among its IDX files, found neither")
-    return train, _part(folder, files, "t10k", train.classes) or _part(folder, files, "test", train.classes)
+    train = _part(folder, TRAIN, files.pop(TRAIN), class_names(folder))
+    return {TRAIN: train} | {part: _part(folder, part, paths, train.dataset.classes) for part, paths in files.items()}
 
 
-def _part(
-    folder: Path, files: dict[tuple[str, str], Path], part: str, classes: Sequence[str] | None = None
-) -> Arrays | None:
-    """The images and labels of a part; None where there are neither. Classes without names are numbers, from 0."""
-    paths = [files[part, kind] for kind in ("images", "labels") if (part, kind) in files]
-    if not paths:
-        return None
+def _part(folder: Path, part: str, paths: dict[str, Path], classes: Sequence[str] | None = None) -> Part:
+    """The images and labels of a part. Classes without names are numbers, from 0."""
     if len(paths) == 1:
-        raise DataError(f"{folder}: expected {part}-images and {part}-labels, found only {paths[0].name}")
+        raise DataError(
+            f"{folder}: expected images and labels of the {part} part, found only {paths.popitem()[1].name}"
+        )
     try:
-        images, labels = (read(path) for path in paths)
+        images, labels = read(paths["images"]), read(paths["labels"])
     except ValueError as error:
         raise DataError(str(error)) from error
     if labels.ndim != 1 or labels.size == 0:
-        raise DataError(f"{paths[1]}: expected labels (N,), got {labels.shape}")
+        raise DataError(f"{paths['labels']}: expected labels (N,), got {labels.shape}")
+    names = classes or [str(label) for label in range(int(labels.max()) + 1)]
     try:
-        return Arrays(images, labels, classes or [str(label) for label in range(int(labels.max()) + 1)])
+        dataset = Arrays(images, labels, names, lambda index: f"{paths['labels']}, position {index}")
+    except LabelError:
+        raise
     except DataError as error:
-        raise DataError(f"{folder}, {part}: {error}") from error
+        raise DataError(f"{paths['images']}: {error}") from error
+    return Part(paths["images"].name, dataset)

@@ -1,21 +1,58 @@
-"""Single pictures: decoded, resized, cropped, mirrored. All are (H, W, 3), uint8.
+"""Images from the content of files: (H, W, 3) uint8, within bounds on formats, memory and time.
 
-Resizing and the centre crop are torchvision's to the pixel: its published accuracies depend on them.
+A file may be anything, whatever its name. So only the formats that are listed here are opened, and what decoding would
+take is estimated from the header before anything is decoded.
 """
 
 import os
+import re
+import stat
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-MAX_PIXELS = 178_956_970  # of a resized picture; also Pillow's own limit for one that is to be decoded
+from .remarks import hearing
+
+FORMATS = {
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "JPEG": (".jpeg", ".jpg"),
+    "PNG": (".png",),
+    "PPM": (".pgm", ".ppm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+# Decoding an image takes less than 1 GB and, on a core of 2020, less than 10 s. tests/data/test_image_bounds.py
+# measures the first for every kind of image. A photograph of 102 megapixels takes 0.75 GB.
+MAX_MEMORY = 900_000_000  # bytes, of the file and of what it becomes
+MAX_SCANNED = 2_500_000_000  # pixels times scans of a progressive JPEG
+MAX_BY_PYTHON = 6_000_000  # values that Pillow decodes in Python: PPM in text or with an odd range, BMP in runs
+BY_PYTHON = frozenset({"ppm", "ppm_plain", "bmp_rle"})  # Pillow's names of these decoders
+
+STRIP = 250_000  # pixels that are converted at a time
+JPEGS = ("JPEG", "MPO")  # the second are several JPEGs in a file
+MARKER, SCAN, END = re.compile(rb"\xff([\x01-\xcf\xd9-\xfe])"), b"\xda", b"\xd9"  # JPEG's
+
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+BITS, WHITE_IS_ZERO, ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 258, 262, 278, 322, 323, 339  # TIFF's
+
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: np.rot90(image),
+}
 
 
 class PictureError(ValueError):
-    """A picture that cannot be used: ``path`` says which, ``reason`` why."""
+    """An image that cannot be used: ``path`` says which, ``reason`` why."""
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -23,97 +60,169 @@ class PictureError(ValueError):
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """The picture in a file, as ``decode`` gives it. FileNotFoundError or PictureError."""
+    """The image in a file, as ``decode`` gives it. FileNotFoundError, PictureError or MemoryError."""
     return decode(read_bytes(path), path)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """What a file holds. FileNotFoundError or PictureError."""
+    """What a file holds, which may be a pipe. FileNotFoundError, or PictureError also where it is larger than images
+    may be.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read()
+            found = os.fstat(file.fileno())
+            size, chunks = found.st_size if stat.S_ISREG(found.st_mode) else 0, []
+            while size <= MAX_MEMORY and (chunk := file.read(max(size, 1 << 20))):
+                chunks.append(chunk)
+                size = sum(map(len, chunks))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no file {path}") from error
     except OSError as error:
         raise PictureError(path, f"cannot be read ({error.strerror})") from error
+    if size > MAX_MEMORY:
+        raise PictureError(path, f"expected a file of at most {MAX_MEMORY:,} bytes, got a larger one")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def decode(content: bytes, path: object) -> np.ndarray:
-    """The picture in the content of a file, upright, in RGB; ``path`` is named where that fails. PictureError.
+    """The image in the content of a file, upright, in RGB; ``path`` is named where that fails.
 
     Of an animation the first frame. What is transparent shows white. Of 16 bits the upper 8 stay: the
     range is kept, where Pillow's own conversion would cut off what is brighter than 255.
+
+    Raises PictureError for what cannot be decoded, or only beyond the bounds above. MemoryError is none of the image's
+    faults: it is passed on. What Pillow remarks goes to ``remarks.hearing``.
     """
     if not content:
         raise PictureError(path, "the file is empty")
     try:
-        with Image.open(BytesIO(content)) as image:
-            return np.asarray(_rgb(_upright(image)))
+        pixels, orientation = _decoded(content)
+        turn = TURNS.get(orientation)
+        return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+    except MemoryError:
+        raise
     except UnidentifiedImageError as error:
-        raise PictureError(path, "is not an image that Pillow can read") from error
+        raise PictureError(path, f"is not an image in {', '.join(FORMATS)}") from error
     except Exception as error:  # damaged files make decoders raise whatever there is: SyntaxError, struct.error, ...
-        raise PictureError(path, f"cannot be decoded ({error or type(error).__name__})") from error
+        raise PictureError(path, f"cannot be decoded ({str(error) or type(error).__name__:.300})") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
+def _decoded(content: bytes) -> tuple[np.ndarray, int]:
+    """The pixels as they are stored, and the orientation. Pillow's copy is gone when the pixels are turned."""
+    with hearing(), _opened(content) as image:
+        _check_bounds(image, content)
+        raw = _raw_mode(image)
+        image.load()
+        return _rgb(image, raw), _orientation(image)
+
+
+def _opened(content: bytes) -> Image.Image:
+    return Image.open(BytesIO(content), formats=list(FORMATS))
+
+
+def _check_bounds(image: Image.Image, content: bytes) -> None:
+    pixels = image.width * image.height
+    if (memory := len(content) + pixels * _bytes_per_pixel(image, content)) > MAX_MEMORY:
+        raise ValueError(
+            f"{image.width}x{image.height} pixels would take {memory / 1e9:.1f} GB, expected at most "
+            f"{MAX_MEMORY / 1e9:.1f} GB: make it smaller"
+        )
+    if _decoder(image) in BY_PYTHON and (values := pixels * len(image.getbands())) > MAX_BY_PYTHON:
+        raise ValueError(f"{values:,} values in a slow encoding, expected at most {MAX_BY_PYTHON:,}: save it as PNG")
+    if image.format in JPEGS and pixels * (scans := _scans(content)) > MAX_SCANNED:
+        raise ValueError(f"{image.width}x{image.height} pixels in {scans:,} scans: save it as a baseline JPEG")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How often the pixels of the first image in a JPEG file are gone through."""
+    at = scans = 0
+    while (marker := MARKER.search(jpeg, at)) and marker[1] != END:
+        scans += marker[1] == SCAN
+        at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
+    return scans
+
+
+def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
+    """At most, while it is decoded: Pillow's own pixels, and then the decoder's memory or the result."""
+    pillows = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    decoders = 0.0
+    if _decoder(image) in BY_PYTHON:
+        decoders = 2.0 * pillows
+    elif image.format == "WEBP":
+        decoders = 12  # two canvases and a frame
+    elif image.format in JPEGS and _scans(content) > 1:  # it keeps the coefficients, of 2 bytes each
+        factors = [(layer[1], layer[2]) for layer in image.layer]  # type: ignore[attr-defined]
+        largest = max(h for h, _ in factors) * max(v for _, v in factors)
+        decoders = 2 * sum(h * v for h, v in factors) / largest + 1
+    elif image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
+        strip = image.width * min(tags.get(ROWS_PER_STRIP, image.height), image.height)
+        share = (tile or strip) / max(1, image.width * image.height)
+        decoders = (sum(tags.get(BITS, (8,))) / 8 + 4) * share  # a strip or a tile; and converted
+    return pillows + max(decoders, 3)
+
+
+def _decoder(image: Image.Image) -> str:
+    return image.tile[0][0] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How pixels stand in a file that is not loaded yet, in Pillow's words: "L;4", "RGB;16B"."""
+    for tile in getattr(image, "tile", ()):
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        return str(arguments[0]) if arguments else ""
+    return ""
+
+
+def _orientation(image: Image.Image) -> int:
     try:
-        return ImageOps.exif_transpose(image)
+        return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged EXIF data raise whatever there is, too; the pixels are whole
-        return image
+        return 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # grey in more than 8 bits
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError(f"grey values from {values.min()} to {values.max()}, where 16 bits were expected")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
-    elif image.mode == "F":
+def _rgb(image: Image.Image, raw: str) -> np.ndarray:
+    """(H, W, 3): converted in strips, for of most modes a whole converted image would be a third copy."""
+    tags = getattr(image, "tag_v2", {})  # TIFF's
+    if 2 in tags.get(SAMPLE_FORMAT, ()):
+        raise ValueError("its values are signed numbers, whose range no rule fixes")
+    if image.mode == "F":
         raise ValueError("its values are floating-point numbers, whose range no rule fixes")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # in these Pillow's 32 bits hold 16
+        raise ValueError("its values are 32-bit integers, whose range no rule fixes: save it with 8 or 16 bits")
+    transparent = image.info.get("transparency")
+    if transparent is not None and raw.startswith("RGB;16"):
+        raise ValueError("one of its 16-bit colours is transparent, and Pillow tells only 8 bits: save it with 8 bits")
+    if isinstance(transparent, int) and raw in ("L;2", "L;4"):  # Pillow makes 8 bits of the pixels, not of this
+        image.info["transparency"] = transparent * 255 // (2 ** int(raw[2:]) - 1)
+    deep = image.mode.startswith("I")
+    bits = tags.get(BITS, (16,))[0]
 
-
-def resize(image: np.ndarray, shorter_side: int) -> np.ndarray:
-    """Bilinear with antialiasing; the sides keep their proportion. ValueError where the longer one gets endless."""
-    H, W, _ = image.shape
-    short = min(H, W)
-    if short == shorter_side:
-        return image
-    width, height = int(shorter_side * W / short), int(shorter_side * H / short)
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{W}x{H} pixels are too long and narrow to be resized to {width}x{height}")
-    return stretch(image, height, width)
-
-
-def stretch(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """To these sides, bilinear with antialiasing."""
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def crop(image: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """The rectangle from here. A view."""
-    return image[top : top + height, left : left + width]
-
-
-def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """The square of ``size`` pixels in the middle. A view."""
-    H, W, _ = image.shape
-    return crop(image, round((H - size) / 2), round((W - size) / 2), size, size)
-
-
-def flip(image: np.ndarray) -> np.ndarray:
-    """Left and right exchanged. A view; also of many pictures, (..., H, W, 3)."""
-    return image[..., ::-1, :]
+    W, H = image.size
+    result = np.empty((H, W, 3), np.uint8)
+    rows = max(1, STRIP // max(1, W))
+    for top in range(0, H, rows):
+        strip = image if rows >= H else image.crop((0, top, W, min(top + rows, H)))
+        if deep:
+            values = np.asarray(strip)
+            grey = (values >> (bits - 8)).astype(np.uint8)
+            if tags.get(WHITE_IS_ZERO) == 0:
+                grey = 255 - grey
+            if transparent is not None:
+                grey[values == transparent] = 255
+            result[top : top + rows] = grey[:, :, None]
+        else:
+            if strip.has_transparency_data:
+                strip = strip.convert("RGBA")
+                strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+            result[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return result
 
 
 def oddities(content: bytes) -> list[str]:
-    """What ``decode`` had to change or pass over in a picture that it can read: "grey", "CMYK", "16 bits", ..."""
-    with Image.open(BytesIO(content)) as image:
+    """What ``decode`` had to change or to ignore in an image that it can read: "grey", "CMYK", "16 bits", ..."""
+    with hearing(), _opened(content) as image:
         found = {
             "grey": image.mode in ("1", "L", "LA"),
             "CMYK": image.mode == "CMYK",
@@ -121,11 +230,22 @@ def oddities(content: bytes) -> list[str]:
             "transparent": image.has_transparency_data,
         }
         try:
-            found["animated"] = getattr(image, "n_frames", 1) > 1
+            found["turned by EXIF"] = image.getexif().get(ORIENTATION, 1) != 1
+        except Exception:  # see _orientation
+            found["damaged EXIF data"] = True
+        try:
+            found["animated"] = _has_second_frame(image)
         except Exception:  # see decode, which reads the first frame only
             found["damaged after the first frame"] = True
-        try:
-            found["turned by EXIF"] = image.getexif().get(ORIENTATION, 1) != 1
-        except Exception:  # see _upright
-            found["damaged EXIF data"] = True
     return [name for name, is_so in found.items() if is_so]
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    """Without going through all of them: a TIFF file may have millions."""
+    if image.format not in ("GIF", "TIFF"):
+        return getattr(image, "n_frames", 1) > 1
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True

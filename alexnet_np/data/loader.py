@@ -18,6 +18,7 @@ from .dataset import DataError, Dataset
 from .images import PictureError
 from .parallel import WORKERS
 from .preparation import Preparation
+from .remarks import hearing
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -39,6 +40,8 @@ class Loader:
 
     With ``as_bytes`` images come as uint8, not yet normalised: a GPU does that (transfer.py). Where that cannot be, as
     colours are changed or a mean image is subtracted, they come as ever.
+
+    ``remarks`` has for each image on which Pillow or libtiff remarked something, by its path, the kinds of remarks.
 
     ``waited`` counts the seconds that batches kept their user waiting.
     """
@@ -63,6 +66,7 @@ class Loader:
         self.as_bytes = as_bytes and colours_stay and preparation.mean_image is None
         self.waited = 0.0
         self.skipped: dict[str, str] = {}
+        self.remarks: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -161,11 +165,14 @@ class _Unfinished:
         """Prepare a picture for this number of the batch; False where it cannot be read."""
         index = int(self.order[place])
         try:
-            image = self.loader._cut(picture(), index, self.epoch)
+            with hearing() as heard:
+                image = self.loader._cut(picture(), index, self.epoch)
         except (OSError, ValueError) as error:
             reason = error.reason if isinstance(error, PictureError) else str(error)
             skipped[self.loader.dataset.where(index)] = reason
             return False
+        if heard:
+            self.loader.remarks[self.loader.dataset.where(index)] = heard
         self.images[number] = image if self.loader.as_bytes else self.loader.preparation.normalise(image)
         self.labels[number] = self.loader.dataset.labels[index]
         return True

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..augmentations import AUGMENTATIONS, CROPS
 from . import augmentation, mean_image
-from .images import centre_crop, flip, resize
+from .geometry import centre_crop, flip, resize
 from .mean_image import MeanImage
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)

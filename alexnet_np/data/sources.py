@@ -10,9 +10,14 @@ import numpy as np
 
 from . import cifar, class_folders, download, idx, shards
 from .classes import match
-from .dataset import Arrays, Data, DataError, Dataset, split
+from .dataset import Arrays, Data, DataError, Dataset, Part, split
+from .findings import Finding, of_classes
+from .folders import images_in, look
+from .part_names import TEST, TRAIN, VALIDATION
 
 DIGITS = "digits"
+HELD_OUT = "a fifth of each class, held out of the training set"
+ALL = "all of it"
 
 
 def load(source: str | os.PathLike[str] = DIGITS) -> Data:
@@ -20,91 +25,204 @@ def load(source: str | os.PathLike[str] = DIGITS) -> Data:
 
     FOLDER/CLASS/*.jpg                                           a fifth of each class is held out for the test
     FOLDER/train/CLASS/*.jpg, FOLDER/val/CLASS/*.jpg             (or test/ for val/; without it, as above)
-    FOLDER/train-*.tar, FOLDER/val-*.tar                         WebDataset's shards; also a pattern of files, such as
-                                                                 "FOLDER/train-{000..099}.tar"
+    FOLDER/train-*.tar, FOLDER/val-*.tar                         WebDataset's shards, also in train/ and val/; also a
+                                                                 pattern of files: "FOLDER/train-{000..099}.tar"
     FOLDER/data_batch_1.bin, ..., FOLDER/train.bin, ...          CIFAR-10's and CIFAR-100's binary version
     FOLDER/train-images-idx3-ubyte.gz, ...                       as of MNIST and Fashion-MNIST; .gz or not
 
-    Raises FileNotFoundError or DataError.
+    part_names.py has all names of the parts. Where there are three, the run is judged by the validation part, and the
+    test part is kept aside. Raises FileNotFoundError or DataError.
     """
-    if source == DIGITS:
-        return Data(DIGITS, *split(_digits()), photographs=False, size=64)
-    source = os.fspath(source)
-    return _data(source, _other_form(source) or _class_folders(Path(source)))
+    return _data(open_source(source))
 
 
 def load_test(source: str | os.PathLike[str], classes: Sequence[str] | None = None) -> Dataset:
-    """What a finished network is tested on: the test part of data that have one, else all of a folder.
+    """What a finished network is tested on: the test part of data that have one, else the validation part, else all of
+    a folder.
 
     ``classes`` are those that the network knows, where they are known: labels are positions in them then, found by name
     (``classes.match``). DataError for unknown ones.
     """
-    test = _test_part(source)
+    test = open_test(source).dataset
     return test if classes is None else match(source, test, classes, len(classes)).dataset
 
 
-def _test_part(source: str | os.PathLike[str]) -> Dataset:
-    if source == DIGITS:
-        return load(source).test
-    source = os.fspath(source)
-    if (opened := _other_form(source)) is not None:
-        return _data(source, opened).test
-    folder = Path(source)
-    return class_folders.data_set(class_folders.find(class_folders.part(folder, *class_folders.TEST) or folder))
+@dataclass(frozen=True)
+class Tested:
+    """What a network is tested on: which ``part`` of the data, in words, and ``notes`` for a person."""
+
+    dataset: Dataset
+    part: str
+    notes: Sequence[str] = ()
 
 
-def is_class_folders(source: str | os.PathLike[str]) -> bool:
-    """Whether this is a folder in none of the other forms. Raises what load raises of those."""
-    return source != DIGITS and _other_form(os.fspath(source)) is None
+def open_test(source: str | os.PathLike[str], held_out: bool = False) -> Tested:
+    """See load_test. ``held_out``: of data without such a part, what ``load`` holds out of them, not all. DataError."""
+    opened = _digits() if _is_digits(source) else _other_form(source)
+    if opened is None:
+        layout = class_folders.layout(Path(source))
+        if part := next((part for part in (TEST, VALIDATION) if part in layout.parts), None):
+            return _of_class_folders(layout, layout.parts[part], f"{_within(layout, part)}, the {part} set")
+        if not layout.parts and not held_out:
+            return _of_class_folders(layout, layout.folder, ALL)
+        opened = _class_folders(layout)
+    data = _data(opened)
+    notes = [*opened.notes, *data.warnings]
+    if data.kept_aside is not None:
+        return Tested(data.kept_aside, f"{opened.parts[TEST].called}, the test set", notes)
+    return Tested(data.test, data.judged_by, notes)
+
+
+def _of_class_folders(layout: class_folders.Layout, folder: Path, part: str) -> Tested:
+    """Only the folder that is tested on is looked into: whatever may be wrong with the others."""
+    found = class_folders.find(folder)
+    dataset = class_folders.files(found, list(found.pictures))
+    if not len(dataset):
+        raise DataError(f"{folder}: {class_folders.EXPECTED}; found none")
+    return Tested(dataset, part, [*layout.notes, *map(str, [*layout.findings, *found.findings])])
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a source holds. See Data."""
+    """What a source holds: its parts, of the same classes, with the faults that training would refuse."""
 
-    train: Dataset
-    test: Dataset | None
+    source: str
+    parts: dict[str, Part]
     photographs: bool
     size: int
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def judging(self) -> str | None:
+        """The part that a run is judged by; None where a share of the training part is."""
+        return next((part for part in (VALIDATION, TEST) if part in self.parts), None)
 
-def _other_form(source: str) -> Opened | None:
-    """What is not in class folders; else None."""
-    folder = Path(source)
+    def datasets(self) -> dict[str, Dataset]:
+        """By what a person calls them: "train", "test"; of three parts "train", "validation", "test". DataError."""
+        train = self.parts[TRAIN].dataset
+        if len(train.classes) < 2:
+            expected = f"expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})"
+            raise DataError(f"{self.source}: {expected}")
+        if self.judging is None:
+            train, test = split(train)
+            return {"train": train, "test": test}
+        if len(self.parts) == 2:
+            return {"train": train, "test": self.parts[self.judging].dataset}
+        return {"train": train, "validation": self.parts[VALIDATION].dataset, "test": self.parts[TEST].dataset}
+
+
+def open_source(source: str | os.PathLike[str]) -> Opened:
+    """What there is. FileNotFoundError, DataError where it cannot be told."""
+    if _is_digits(source):
+        return _digits()
+    return _other_form(source) or _class_folders(class_folders.layout(Path(source)))
+
+
+def _data(opened: Opened) -> Data:
+    for finding in opened.findings:
+        if finding.stops:
+            raise DataError(str(finding))
+    datasets = opened.datasets()
+    judging, notes = opened.judging, list(opened.notes)
+    kept_aside = datasets["test"] if "validation" in datasets else None
+    if kept_aside is not None:
+        notes.append(f"{opened.parts[TEST].called}, the test set, is kept aside: alexnet-np evaluate tests on it")
+    return Data(
+        _name(opened.source),
+        datasets["train"],
+        datasets["test" if kept_aside is None else "validation"],
+        opened.photographs,
+        opened.size,
+        opened.passed_over,
+        HELD_OUT if judging is None else f"{opened.parts[judging].called}, the {judging} set",
+        kept_aside,
+        notes,
+        list(map(str, opened.findings)),
+    )
+
+
+def _name(source: str) -> str:
+    if source == DIGITS:
+        return DIGITS
+    path = Path(source).resolve()
+    return path.name if path.is_dir() else path.parent.name
+
+
+def _is_digits(source: str | os.PathLike[str]) -> bool:
+    return source == DIGITS
+
+
+def _other_form(source: str | os.PathLike[str]) -> Opened | None:
+    """What is not in class folders; else None. FileNotFoundError, DataError."""
+    name, folder = os.fspath(source), Path(source)
+    forms: dict[str, Opened] = {}
     if folder.is_dir():
         if (found := idx.parts(folder)) is not None:
-            return Opened(*found, photographs=False, size=64)
+            forms["IDX files"] = Opened(name, found, photographs=False, size=64)
         if (found := cifar.parts(folder)) is not None:
-            return Opened(*found, photographs=True, size=64)
-    elif not shards.is_pattern(source):
+            forms["CIFAR's binary files"] = Opened(name, found, photographs=True, size=64)
+    elif not shards.is_pattern(name):
         known = folder.name in download.SETS
         raise FileNotFoundError(f"data: there is no folder {folder}{' (--download fetches it)' if known else ''}")
-    if paths := shards.find(source):
-        return Opened(*shards.parts(paths), photographs=True, size=224)
-    return None
+    if (found := shards.parts(name)) is not None:
+        forms["tar shards"] = Opened(name, found, photographs=True, size=224)
+    if len(forms) > 1:
+        raise DataError(f"{name}: expected data in one form, got {' and '.join(forms)}: give each a folder of its own")
+    if not forms:
+        return None
+    ((form, opened),) = forms.items()
+    opened.notes.extend(_folders_beside(folder, form))
+    datasets = {part: it.dataset for part, it in opened.parts.items()}
+    opened.findings.extend(of_classes(datasets, lambda part, label: f"{opened.parts[part].called}: {label!r:.200}"))
+    return opened
 
 
-def _class_folders(folder: Path) -> Opened:
-    found, found_for_test = class_folders.find_parts(folder)
-    train = class_folders.data_set(found)
-    test = class_folders.data_set(found_for_test, train.classes) if found_for_test else None
-    passed_over = found.passed_over + (found_for_test.passed_over if found_for_test else Counter())
-    return Opened(train, test, photographs=True, size=224, passed_over=passed_over)
+def _folders_beside(folder: Path, form: str) -> list[str]:
+    """A note about folders with images beside another form of data. DataError where those may be the data."""
+    holding = [path for path in look(folder).folders if images_in([path])] if folder.is_dir() else []
+    if not holding:
+        return []
+    names = ", ".join(f"{path.name}/" for path in holding[:5])
+    if form == "tar shards" and len(holding) > 1:
+        raise DataError(
+            f"{folder}: expected data in one form, got tar shards and folders with images ({names}): name the shards "
+            f'with "{folder}/*.tar", or give them a folder of their own'
+        )
+    return [f"{folder} holds {form}: the images in {names} are not looked at"]
 
 
-def _data(source: str, opened: Opened) -> Data:
-    train, test = opened.train, opened.test
-    if len(train.classes) < 2:
-        raise DataError(f"{source}: expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})")
-    if test is None:
-        train, test = split(train)
-    path = Path(source).resolve()
-    name = path.name if path.is_dir() else path.parent.name
-    return Data(name, train, test, opened.photographs, opened.size, opened.passed_over)
+def _within(layout: class_folders.Layout, part: str) -> str:
+    return f"{layout.parts[part].relative_to(layout.folder).as_posix()}/"
 
 
-def _digits() -> Arrays:
+def _class_folders(layout: class_folders.Layout) -> Opened:
+    if layout.parts and TRAIN not in layout.parts:
+        names = ", ".join(_within(layout, part) for part in layout.parts)
+        raise DataError(
+            f"{layout.folder}: expected a folder train/ beside {names}, found none. If it is a class, rename it: it is "
+            "called as a part of a data set"
+        )
+    found = {part: class_folders.find(folder) for part, folder in (layout.parts or {TRAIN: layout.folder}).items()}
+    if not found[TRAIN].pictures:
+        loose = len(look(found[TRAIN].folder).images)
+        there = f"{loose:,} images without class folders" if loose else "none"
+        raise DataError(f"{found[TRAIN].folder}: {class_folders.EXPECTED}; found {there}")
+    classes = sorted(set().union(*(part.pictures for part in found.values())))
+    called = {part: _within(layout, part) if layout.parts else str(layout.folder) for part in found}
+    parts = {part: Part(called[part], class_folders.files(it, classes)) for part, it in found.items()}
+    findings = [*layout.findings, *(finding for part in found.values() for finding in part.findings)]
+    findings += of_classes(
+        {part: it.dataset for part, it in parts.items()},
+        lambda part, name: str(found[part].folder / name),
+        folders=True,
+    )
+    passed_over: Counter[str] = sum((part.passed_over for part in found.values()), Counter())
+    return Opened(os.fspath(layout.folder), parts, True, 224, findings, layout.notes, passed_over)
+
+
+def _digits() -> Opened:
     """1,797 handwritten digits, 8x8 pixels, from the UCI repository (Alpaydin & Kaynak 1998)."""
     try:
         from sklearn.datasets import load_digits
@@ -114,4 +232,8 @@ def _digits() -> Arrays:
         ) from error
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)  # 0 ... 16 in the file
-    return Arrays(images, digits.target, [str(digit) for digit in range(10)])
+    dataset = Arrays(images, digits.target, [str(digit) for digit in range(10)], lambda index: f"digits: image {index}")
+    notes = []
+    if Path(DIGITS).is_dir():
+        notes = ["digits are scikit-learn's. For the folder of that name say ./digits"]
+    return Opened(DIGITS, {TRAIN: Part(DIGITS, dataset)}, photographs=False, size=64, notes=notes)

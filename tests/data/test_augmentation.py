@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from torchvision_import import import_torchvision
 
-from alexnet_np.data import augmentation, images
+from alexnet_np.data import augmentation, geometry
 
 SIDES = st.integers(1, 40)
 
@@ -108,7 +108,7 @@ class TestColourNoise:
     def test_principal_colours_are_the_eigenvectors_of_the_covariance_of_all_pixels(self):
         pictures = [picture(5, 7, 1) // 2, picture(9, 4, 2)]
         pictures[1][..., 2] = pictures[1][..., 0]
-        colours = np.array(augmentation.principal_colours(iter(pictures)))
+        colours = np.array(augmentation.principal_colours(map(augmentation.colour_moments, pictures)))
         pixels = np.concatenate([image.reshape(-1, 3) for image in pictures])
         covariance = np.cov(pixels.T, bias=True)
         np.testing.assert_allclose(colours.T @ colours, covariance, atol=0.05)
@@ -117,7 +117,10 @@ class TestColourNoise:
         np.testing.assert_allclose(covariance @ colours[0], lengths[0] ** 2 * colours[0], rtol=1e-3)
 
     def test_pictures_of_one_colour_vary_in_nothing(self):
-        assert augmentation.principal_colours([np.full((4, 4, 3), 77, np.uint8)]) == ((0.0,) * 3,) * 3
+        assert (
+            augmentation.principal_colours([augmentation.colour_moments(np.full((4, 4, 3), 77, np.uint8))])
+            == ((0.0,) * 3,) * 3
+        )
 
     def test_imagenets_have_the_published_lengths_and_are_orthogonal(self):
         colours = np.array(augmentation.IMAGENET_COLOURS)
@@ -182,7 +185,7 @@ class TestCrops:
 
     def test_flip_is_torchvisions(self, functional):
         image = picture(5, 7)
-        np.testing.assert_array_equal(images.flip(image), np.asarray(functional.hflip(Image.fromarray(image))))
+        np.testing.assert_array_equal(geometry.flip(image), np.asarray(functional.hflip(Image.fromarray(image))))
 
 
 def test_the_mean_image_is_the_mean_of_each_pixel():

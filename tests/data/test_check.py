@@ -78,15 +78,14 @@ def test_classes_that_do_not_fit_are_named(folder):
     (folder / "train/empty").mkdir()
     (folder / "val/red").rename(folder / "val/scarlet")
     assert found(folder) == {
-        ("class", "train/empty", "holds no picture"),
-        ("class", "train/empty", "is a class that the test set lacks"),
-        ("class", "train/red", "is a class that the test set lacks"),
+        ("class", "train/empty", "is a class without an image"),
+        ("class", "train/red", "is a class that the validation set lacks"),
         ("class", "val/scarlet", "is a class that the training set lacks"),
     }
 
 
 def test_a_folder_without_classes_is_named(tmp_path):
-    assert {kind for kind, *_ in found(tmp_path)} == {"class"}
+    assert {kind for kind, *_ in found(tmp_path)} == {"data"}
 
 
 def test_conversions_are_counted_and_nothing_wrong(folder):
@@ -141,8 +140,10 @@ def test_arrays_are_checked_for_what_is_in_both_sets(tmp_path):
     write_idx(tmp_path, "train", images, np.arange(9, dtype=np.uint8) % 2)
     write_idx(tmp_path, "t10k", images[4:6, ::-1], np.array([0, 1], np.uint8))
     assert check(tmp_path).ok
-    write_idx(tmp_path, "t10k", images[4:5], np.array([0], np.uint8))
-    assert [finding.kind for finding in check(tmp_path).findings] == ["duplicate"]
+    write_idx(tmp_path, "t10k", images[4:6], np.array([0, 1], np.uint8))
+    first, second = check(tmp_path).findings
+    assert (first.kind, first.path) == ("duplicate", f"{tmp_path / 't10k-labels-idx1-ubyte.gz'}, position 0")
+    assert second.text.endswith("train-labels-idx1-ubyte.gz, position 5 in the training set")
 
 
 def test_files_that_are_not_whole_are_named(tmp_path):

@@ -56,7 +56,7 @@ def test_what_is_not_whole_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(data.DataError, match="got 0 bytes"):
         data.load(tmp_path)
     batch.write_bytes(b"\x0a" + content[1:])
-    with pytest.raises(data.DataError, match=r"data_batch_3\.bin: labels: expected 0 to 9, got 10"):
+    with pytest.raises(data.DataError, match=r"data_batch_3\.bin, position 0: labels: expected 0 to 9, got 10"):
         data.load(tmp_path)
     batch.unlink()
     with pytest.raises(data.DataError, match=r"but data_batch_3\.bin is missing"):

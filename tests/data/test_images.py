@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 from torchvision_import import import_torchvision
 
-from alexnet_np.data import images
+from alexnet_np.data import geometry, images
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def test_resize_and_centre_crop_are_torchvisions(shape, shorter_side, size):
     from torchvision.transforms import functional
 
     picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    ours = images.centre_crop(images.resize(picture, shorter_side), size)
+    ours = geometry.centre_crop(geometry.resize(picture, shorter_side), size)
     resized = functional.resize(Image.fromarray(picture), shorter_side)  # bilinear with antialiasing on PIL's images
     np.testing.assert_array_equal(ours, np.asarray(functional.center_crop(resized, size)))
 
 
 def test_flip_exchanges_left_and_right(picture):
-    np.testing.assert_array_equal(images.flip(picture)[5, 0], picture[5, -1])
-    np.testing.assert_array_equal(images.flip(images.flip(picture)), picture)
+    np.testing.assert_array_equal(geometry.flip(picture)[5, 0], picture[5, -1])
+    np.testing.assert_array_equal(geometry.flip(geometry.flip(picture)), picture)
 
 
 def encoded(image, suffix, **options):
@@ -64,7 +64,7 @@ def test_sixteen_bits_keep_their_range(suffix):
 
 def test_numbers_without_a_known_range_are_refused():
     for values, message in (
-        (np.full((5, 7), 2**20, np.int32), "16 bits were expected"),
+        (np.full((5, 7), 2**20, np.int32), "signed numbers"),
         (np.full((5, 7), 0.5, np.float32), "floating-point"),
     ):
         with pytest.raises(images.PictureError, match=f"odd: cannot be decoded .*{message}"):
@@ -117,7 +117,10 @@ def test_what_is_no_image_is_refused_in_a_sentence(tmp_path, picture):
     text.write_text("no image")
     with pytest.raises(images.PictureError, match=r"text\.jpg: is not an image") as raised:
         images.read(text)
-    assert (raised.value.path, raised.value.reason) == (str(text), "is not an image that Pillow can read")
+    assert (raised.value.path, raised.value.reason) == (
+        str(text),
+        "is not an image in BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP",
+    )
     text.write_bytes(b"")
     with pytest.raises(images.PictureError, match=r"text\.jpg: the file is empty"):
         images.read(text)
@@ -136,7 +139,7 @@ def test_an_enormous_picture_is_refused():
 
 def test_a_picture_that_resizing_would_make_enormous_is_refused():
     with pytest.raises(ValueError, match="10000x1 pixels are too long and narrow"):
-        images.resize(np.zeros((1, 10_000, 3), np.uint8), 256)
+        geometry.resize(np.zeros((1, 10_000, 3), np.uint8), 256)
 
 
 @given(st.data())
@@ -159,7 +162,7 @@ def test_a_damaged_file_gives_a_picture_or_a_picture_error(suffix, data):
 def test_any_picture_can_be_resized_and_cut(H, W, shorter_side, data):
     size = data.draw(st.integers(1, shorter_side))
     picture = np.random.default_rng(H * W).integers(0, 256, (H, W, 3), dtype=np.uint8)
-    resized = images.resize(picture, shorter_side)
+    resized = geometry.resize(picture, shorter_side)
     assert min(resized.shape[:2]) == shorter_side
     assert max(resized.shape[:2]) == int(shorter_side * max(H, W) / min(H, W))
-    assert images.centre_crop(resized, size).shape == (size, size, 3)
+    assert geometry.centre_crop(resized, size).shape == (size, size, 3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from alexnet_np.data import AUGMENTATIONS, Preparation, augmentation, images
+from alexnet_np.data import AUGMENTATIONS, Preparation, augmentation, geometry
 
 PHOTOGRAPHS, FIGURES = Preparation.photographs(56), Preparation.figures(64)
 
@@ -66,7 +66,7 @@ def test_ten_crops_are_cut_from_the_square_in_the_middle():
     np.testing.assert_array_equal(crops[0], image[32:88, :56])
     np.testing.assert_array_equal(crops[3], image[40:96, 8:])
     np.testing.assert_array_equal(crops[4], PHOTOGRAPHS.for_testing(image))
-    np.testing.assert_array_equal(crops[5], images.flip(crops[1]))
+    np.testing.assert_array_equal(crops[5], geometry.flip(crops[1]))
 
 
 def test_normalise_is_the_formula_for_each_colour():
@@ -77,7 +77,7 @@ def test_normalise_is_the_formula_for_each_colour():
         assert normalised.dtype == np.float32
         np.testing.assert_allclose(normalised, expected, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(given_as, pictures)  # not written to
-    np.testing.assert_array_equal(PHOTOGRAPHS.normalise(images.flip(pictures)), images.flip(normalised))
+    np.testing.assert_array_equal(PHOTOGRAPHS.normalise(geometry.flip(pictures)), geometry.flip(normalised))
 
 
 class TestMeanImage:
