@@ -28,6 +28,16 @@ def write_class_folders(folder: Path, number: int, seed: int = 0) -> Path:
     return folder
 
 
+def write_noise(folder: Path, *names: str) -> Path:
+    """Small images of noise, each another one, under these names: "train/cat/0.png"."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(list(name.encode(errors="surrogateescape")))
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
 def idx_bytes(array: np.ndarray) -> bytes:
     """A uint8 array in IDX form."""
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)

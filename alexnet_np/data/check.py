@@ -69,7 +69,7 @@ def check(
     try:
         parts = opened.datasets()
     except DataError as error:  # too few classes, or images to hold some out: what there is, is looked at
-        findings.append(Finding("class", opened.source, str(error), stops=True))
+        findings.append(Finding("data", opened.source, str(error), stops=True))
         parts = {"train": opened.parts[TRAIN].dataset}
 
     converted: Counter[str] = Counter()

@@ -58,7 +58,7 @@ def layout(folder: Path) -> Layout:
     if own_images and beside:
         raise DataError(
             f"{folder}: {own_images[0].name}/ holds both images and folders, beside {beside[0].name}/ with images. Is "
-            f"it a class, or the {said[own_images[0]]} part of the data? Rename the class, or take one of the folders out"
+            f"it a class, or the {said[own_images[0]]} part of the data? Rename the class, or take a folder out"
         )
     for path in flat:
         text = "holds images, but no class folders: nobody looks at them"

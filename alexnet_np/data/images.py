@@ -40,14 +40,15 @@ MARKER, SCAN, END = re.compile(rb"\xff([\x01-\xcf\xd9-\xfe])"), b"\xda", b"\xd9"
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 BITS, WHITE_IS_ZERO, ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT = 258, 262, 278, 322, 323, 339  # TIFF's
 
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+# By the EXIF orientation: a view of an upright image that is laid out as the image is stored.
+AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
     5: lambda image: image.transpose(1, 0, 2),
-    6: lambda image: np.rot90(image, -1),
+    6: lambda image: np.rot90(image),
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda image: np.rot90(image),
+    8: lambda image: np.rot90(image, -1),
 }
 
 
@@ -96,24 +97,17 @@ def decode(content: bytes, path: object) -> np.ndarray:
     if not content:
         raise PictureError(path, "the file is empty")
     try:
-        pixels, orientation = _decoded(content)
-        turn = TURNS.get(orientation)
-        return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+        with hearing(), _opened(content) as image:
+            _check_bounds(image, content)
+            raw = _raw_mode(image)
+            image.load()
+            return _rgb(image, raw)
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
         raise PictureError(path, f"is not an image in {', '.join(FORMATS)}") from error
     except Exception as error:  # damaged files make decoders raise whatever there is: SyntaxError, struct.error, ...
         raise PictureError(path, f"cannot be decoded ({str(error) or type(error).__name__:.300})") from error
-
-
-def _decoded(content: bytes) -> tuple[np.ndarray, int]:
-    """The pixels as they are stored, and the orientation. Pillow's copy is gone when the pixels are turned."""
-    with hearing(), _opened(content) as image:
-        _check_bounds(image, content)
-        raw = _raw_mode(image)
-        image.load()
-        return _rgb(image, raw), _orientation(image)
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -183,7 +177,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image, raw: str) -> np.ndarray:
-    """(H, W, 3): converted in strips, for of most modes a whole converted image would be a third copy."""
+    """(H, W, 3), upright: converted in strips and turned at once, for there is no room for a third copy."""
     tags = getattr(image, "tag_v2", {})  # TIFF's
     if 2 in tags.get(SAMPLE_FORMAT, ()):
         raise ValueError("its values are signed numbers, whose range no rule fixes")
@@ -200,7 +194,9 @@ def _rgb(image: Image.Image, raw: str) -> np.ndarray:
     bits = tags.get(BITS, (16,))[0]
 
     W, H = image.size
-    result = np.empty((H, W, 3), np.uint8)
+    orientation = _orientation(image)
+    upright = np.empty((W, H, 3) if orientation in (5, 6, 7, 8) else (H, W, 3), np.uint8)
+    result = AS_STORED[orientation](upright) if orientation in AS_STORED else upright
     rows = max(1, STRIP // max(1, W))
     for top in range(0, H, rows):
         strip = image if rows >= H else image.crop((0, top, W, min(top + rows, H)))
@@ -217,7 +213,7 @@ def _rgb(image: Image.Image, raw: str) -> np.ndarray:
                 strip = strip.convert("RGBA")
                 strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
             result[top : top + rows] = np.asarray(strip.convert("RGB"))
-    return result
+    return upright
 
 
 def oddities(content: bytes) -> list[str]:

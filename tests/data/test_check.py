@@ -1,10 +1,16 @@
 """What is wrong with a data set, found before training."""
 
+import os
+import re
+import tarfile
+from io import BytesIO
+
 import numpy as np
 import pytest
 from pictures import write_class_folders, write_idx
 from PIL import Image
 
+from alexnet_np import data
 from alexnet_np.data.check import check
 
 
@@ -144,6 +150,125 @@ def test_arrays_are_checked_for_what_is_in_both_sets(tmp_path):
     first, second = check(tmp_path).findings
     assert (first.kind, first.path) == ("duplicate", f"{tmp_path / 't10k-labels-idx1-ubyte.gz'}, position 0")
     assert second.text.endswith("train-labels-idx1-ubyte.gz, position 5 in the training set")
+
+
+class TestEveryForm:
+    """The same is found in class folders, IDX files and shards.
+
+    An image is drawn from its number: number 7 has one colour, 1001 is the same as 1. Parts are numbers with labels.
+    """
+
+    NAMES = ("cat", "dog", "owl")
+
+    @staticmethod
+    def picture(number):
+        if number == 7:
+            return np.full((36, 36, 3), 9, np.uint8)
+        level = np.random.default_rng(number % 1000).integers(0, 256, (36, 36, 1), dtype=np.uint8)
+        return level.repeat(3, axis=2)
+
+    @pytest.fixture(params=["class folders", "IDX", "shards"])
+    def write(self, request, tmp_path):
+        def write(train, test):
+            parts = {"train": train, "val": test}
+            for part, numbered in parts.items():
+                if request.param == "class folders":
+                    for name in self.NAMES:
+                        (tmp_path / part / name).mkdir(parents=True)
+                    for number, label in numbered:
+                        Image.fromarray(self.picture(number)).save(
+                            tmp_path / part / self.NAMES[label] / f"{number}.png"
+                        )
+                elif request.param == "IDX":
+                    images = np.stack([self.picture(number)[..., 0] for number, _ in numbered])
+                    write_idx(tmp_path, part, images, np.array([label for _, label in numbered], np.uint8))
+                else:
+                    members = []
+                    for number, label in numbered:
+                        content = BytesIO()
+                        Image.fromarray(self.picture(number)).save(content, "png")
+                        members += [(f"{number}.png", content.getvalue()), (f"{number}.cls", str(label).encode())]
+                    with tarfile.open(tmp_path / f"{part}-0.tar", "w") as tar:
+                        for name, content in members:
+                            info = tarfile.TarInfo(name)
+                            info.size = len(content)
+                            tar.addfile(info, BytesIO(content))
+            if request.param != "class folders":
+                (tmp_path / "classes.txt").write_text("\n".join(self.NAMES))
+            return tmp_path
+
+        return write
+
+    GOOD = ([(1, 0), (2, 1), (3, 2)], [(4, 0), (5, 1), (6, 2)])
+
+    def test_good_data_are_good(self, write):
+        assert check(write(*self.GOOD)).findings == []
+
+    @pytest.mark.parametrize(
+        ("train", "test", "kind", "text"),
+        [
+            ([(1, 0), (2, 1), (3, 1)], [(4, 0), (5, 1)], "class", "is a class without an image"),
+            ([(1, 1), (2, 2)], [(4, 1), (5, 2)], "class", "is a class without an image"),
+            (GOOD[0], [(4, 0), (5, 1)], "class", "is a class that the validation set lacks"),
+            ([(1, 0), (2, 1)], GOOD[1], "class", "is a class that the training set lacks"),
+            ([*GOOD[0], (7, 0)], GOOD[1], "blank", "has one colour only, 9"),
+            (GOOD[0], [*GOOD[1], (7, 0)], "blank", "has one colour only, 9"),
+            (GOOD[0], [*GOOD[1], (1001, 0)], "duplicate", "is in the test set, and the same as .* in the training set"),
+            ([*GOOD[0], (1001, 1)], GOOD[1], "label", "is of class (cat|dog), but the same as .* of class (cat|dog)"),
+        ],
+    )
+    def test_what_is_wrong_is_found(self, write, train, test, kind, text):
+        (finding,) = check(write(train, test)).findings
+        assert (finding.kind, bool(re.search(text, finding.text))) == (kind, True), finding
+
+    def test_training_warns_of_classes_too(self, write):
+        warnings = data.load(write(self.GOOD[0], self.GOOD[1][:2])).warnings
+        assert (len(warnings), "owl" in warnings[0]) == (1, True)
+
+
+def test_labels_that_count_from_one_are_found(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 6, 5), dtype=np.uint8)
+    write_idx(tmp_path, "train", images[:6], np.array([1, 2, 3, 1, 2, 3], np.uint8))
+    write_idx(tmp_path, "t10k", images[6:], np.array([1, 2, 3], np.uint8))
+    (finding,) = check(tmp_path).findings
+    assert finding.path == "train-images-idx3-ubyte.gz: '0'"
+    assert finding.text == "is a class without an image (labels count from 0: do yours count from 1?)"
+
+
+@pytest.mark.parametrize("content", ["cat\ndog\n\n", "cat\ndog\n  "])
+def test_a_blank_last_name_leaves_a_label_without_a_class(tmp_path, content):
+    images = np.random.default_rng(0).integers(0, 256, (9, 6, 5), dtype=np.uint8)
+    write_idx(tmp_path, "train", images, np.arange(9, dtype=np.uint8) % 3)
+    (tmp_path / "classes.txt").write_text(content)
+    (finding,) = check(tmp_path).findings
+    message = "train-labels-idx1-ubyte.gz, position 2: labels: expected 0 to 1, got 2 (2 classes, 3 such labels)"
+    assert (finding.kind, finding.text) == ("data", f"{tmp_path}{os.sep}{message}")
+
+
+def test_cifars_files_are_checked(tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (6, 3072), dtype=np.uint8)
+    images[3] = 77
+    names = [*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"]
+    for name, image in zip(names, images, strict=True):
+        (tmp_path / name).write_bytes(b"\0" + image.tobytes())
+    (tmp_path / "batches.meta.txt").write_text("cat\ndog\n\n")
+    empty, blank = check(tmp_path).findings
+    assert str(empty) == "data_batch_1.bin to data_batch_5.bin: 'dog': is a class without an image"
+    assert str(blank) == f"{tmp_path / 'data_batch_4.bin'}, position 0: has one colour only, 77"
+
+
+def test_remarks_are_counted(folder):
+    path = folder / "train/red/0.png"
+    Image.open(path).save(folder / "train/red/a.tif")
+    whole = bytearray((folder / "train/red/a.tif").read_bytes())
+    start = int.from_bytes(whole[4:8], "little")
+    count = int.from_bytes(whole[start : start + 2], "little")
+    last = start + 2 + 12 * (count - 1)
+    whole[last : last + 12] = bytes.fromhex("3101 0200 a0860100 08000000")  # a tag that holds more than the file
+    (folder / "train/red/a.tif").write_bytes(whole)
+    report = check(folder)
+    assert report.ok
+    assert list(report.remarks.values()) == [1]
 
 
 def test_files_that_are_not_whole_are_named(tmp_path):

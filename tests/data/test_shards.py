@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from pictures import write_noise
 from PIL import Image
 
 from alexnet_np import data
@@ -94,6 +95,88 @@ def test_other_files_of_a_sample_are_passed_over_and_names_end_at_the_first_dot(
     loaded = shards.open_shards([write_tar(tmp_path / "s.tar", members)])
     assert [number(loaded.image(i)) for i in range(2)] == [1, 2]
     assert loaded.labels.tolist() == [0, 1]
+
+
+class TestParts:
+    """The names of shards say which part they are, or else those of their folders."""
+
+    @pytest.mark.parametrize(
+        ("train", "test"),
+        [
+            ("train", "val"),
+            ("imagenet1k-train", "imagenet1k-validation"),
+            ("Training", "TESTING"),
+            ("train/shard", "val/shard"),
+            ("train/imagenet-train", "validation/imagenet"),
+        ],
+    )
+    def test_validation_images_are_not_trained_on(self, tmp_path, train, test):
+        for part, sizes in ((train, [5, 4]), (test, [3])):
+            folder, _, name = f"./{part}".rpartition("/")
+            write_shards(tmp_path / folder, sizes, name)
+        pattern = f"{tmp_path}/{{{train},{test}}}*.tar"
+        for source in (tmp_path, pattern):
+            loaded = data.load(source)
+            assert (len(loaded.train), len(loaded.test)) == (9, 3)
+            assert all(str(path).startswith(f"{tmp_path}/{test}") for path in loaded.test.paths)
+            assert len(data.load_test(source)) == 3
+
+    def test_test_shards_are_kept_aside_where_there_are_validation_shards(self, tmp_path):
+        for part, size in (("train", 9), ("val", 4), ("test", 3)):
+            write_shards(tmp_path, [size], part)
+        loaded = data.load(tmp_path)
+        assert (len(loaded.train), len(loaded.test), len(loaded.kept_aside)) == (9, 4, 3)
+        assert loaded.notes[0].startswith(f"{tmp_path / 'test-000.tar'}, the test set, is kept aside")
+        assert len(data.load_test(tmp_path)) == 3
+
+    def test_names_in_classes_txt_may_lie_beside_the_folders_of_the_parts(self, tmp_path):
+        for part in ("train", "val"):
+            write_shards(tmp_path / part, [4], "shard")
+        (tmp_path / "classes.txt").write_text("fox\nhare\nowl\n")
+        assert data.load(tmp_path).test.classes == ["fox", "hare", "owl"]
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            (["train", "others"], r"others-000\.tar: expected a name that says the part of the data .*train-000"),
+            (["val"], "expected shards to train on, found only .*val-000"),
+            (["val/shard"], "expected shards to train on, found only .*shard-000"),
+            (["train-and-val"], "says two parts of a data set"),
+            (["train/val", "val/val"], "its name says the validation part, its folder the training part"),
+            (["shard", "val/shard"], "expected all shards in one place"),
+        ],
+    )
+    def test_what_can_be_taken_for_two_things_is_refused(self, tmp_path, names, message):
+        for name in names:
+            folder, _, name = f"./{name}".rpartition("/")
+            write_shards(tmp_path / folder, [4], name)
+        with pytest.raises(data.DataError, match=message):
+            data.load(tmp_path)
+
+    def test_the_folder_that_the_user_names_says_nothing(self, tmp_path):
+        write_shards(tmp_path / "test", [9], "shard")
+        assert len(data.load(tmp_path / "test").train) == 6
+        assert len(data.load(f"{tmp_path}/test/*.tar").train) == 6
+
+    def test_what_is_no_file_is_not_opened(self, tmp_path):
+        write_shards(tmp_path, [3])
+        (tmp_path / "train-001.tar").mkdir()
+        with pytest.raises(data.DataError, match=r"train-001\.tar: expected a tar file, got a folder, a pipe"):
+            data.load(tmp_path)
+
+    def test_shards_beside_class_folders_are_refused(self, tmp_path):
+        write_shards(tmp_path, [9])
+        write_noise(tmp_path, "cat/0.png")
+        assert "the images in cat/ are not looked at" in data.load(tmp_path).notes[0]
+        write_noise(tmp_path, "dog/0.png")
+        with pytest.raises(data.DataError, match=r"got tar shards and folders with images \(cat/, dog/\)"):
+            data.load(tmp_path)
+
+    def test_a_label_out_of_range_is_told_with_its_shard_and_sample(self, tmp_path):
+        write_shards(tmp_path, [4])
+        write_shards(tmp_path, [2, 5], "val", classes=5)
+        with pytest.raises(data.DataError, match=r"val-001\.tar: some/0003\.png: labels: expected 0 to 2, got 3"):
+            data.load(tmp_path)
 
 
 @pytest.mark.parametrize(
