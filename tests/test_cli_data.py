@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import small_network, write_class_folders
+from pictures import small_network, write_class_folders, write_noise
 from PIL import Image
 
 from alexnet_np import data, metrics, models
 from alexnet_np.cli import main, parser
 from alexnet_np.cli.augmentation import augmented
-from alexnet_np.data import augmentation, download
+from alexnet_np.data import augmentation, download, images
 from alexnet_np.data.dataset import some
 
 
@@ -63,6 +63,27 @@ class TestCheckData:
     def test_what_is_not_there_is_said_in_a_sentence(self, folder, capsys):
         assert "there is no folder nowhere" in fails(capsys, "check-data", "nowhere")
 
+    def test_what_nobody_looks_at_and_what_was_decided_is_said(self, folder, capsys):
+        write_noise(folder, "0.png", "train/0.png", "train/1.png")
+        assert main(["check-data", "colours"]) == 1
+        out = capsys.readouterr().out
+        assert "Note: train/ holds images and no folders, so it is taken for a class of that name" in out
+        assert (
+            "Not looked at (1)\n  colours: 1 images lie beside the folders (0.png, ...): nobody looks at them\n" in out
+        )
+
+    def test_what_pillow_remarks_is_counted_and_not_printed(self, folder, capfd):
+        """In a file of its own format Pillow warns of tags; of a damaged strip libtiff prints an error."""
+        path = folder / "red" / "a.tif"
+        Image.open(folder / "red" / "0.png").save(path, compression="tiff_deflate")
+        whole = bytearray(path.read_bytes())
+        whole[40:60] = b"\xff" * 20
+        path.write_bytes(whole)
+        assert main(["check-data", "colours"]) == 1
+        out, err = capfd.readouterr()
+        assert "a.tif: cannot be decoded" in out
+        assert err == ""
+
 
 class TestAugment:
     @pytest.mark.parametrize("augment", ["none", "crop", "paper", "modern"])
@@ -93,6 +114,23 @@ class TestAugment:
         assert main(["augment", "--data", ".", "--size", "14", "--write-mean-image", "mean.npy"]) == 0
         assert "16x16, mean colour [100.0, 0.0, 100.0]" in capsys.readouterr().out
         np.testing.assert_array_equal(np.load("mean.npy"), np.broadcast_to(np.float32([100, 0, 100]), (16, 16, 3)))
+
+    def test_the_mean_image_leaves_out_what_training_skips_and_says_so(self, folder, capsys):
+        Image.new("RGB", (3000, 1)).save(folder / "red" / "long.png")
+        (folder / "red" / "empty.png").write_bytes(b"")
+        for name in ("green", "blue"):
+            for path in (folder / name).glob("[3-9].png"):
+                path.unlink()
+        assert main(["augment", "--data", "colours", "--write-mean-image", "mean.npy"]) == 0
+        assert "skipped: " in capsys.readouterr().out
+        assert np.load("mean.npy").shape == (256, 256, 3)
+
+    def test_a_picture_that_cannot_be_prepared_is_named(self, folder, capsys):
+        (folder / "blue" / "0.png").unlink()
+        for number in range(1, 5):
+            Image.new("RGB", (3000, 1)).save(folder / "blue" / f"{number}.png")
+        sheet = ["augment", "--preview", "sheet.png", "--data", "colours"]
+        assert ".png: 3000x1 pixels are too long and narrow" in fails(capsys, *sheet)
 
     def test_what_makes_no_sense_is_said_in_a_sentence(self, folder, capsys):
         assert "expected --preview PNG or --write-mean-image NPY" in fails(capsys, "augment")
@@ -127,6 +165,98 @@ class TestTrain:
         expected = np.array(augmentation.principal_colours(some(loaded.train, 1000, augmentation.colour_moments)))
         np.testing.assert_array_equal(preparation.principal_colours, expected)
         assert preparation.colour_noise == 0.1
+
+
+@pytest.mark.usefixtures("small_and_elsewhere")
+class TestWhatIsSaid:
+    """Of three parts, of classes, and of images that nobody looks at."""
+
+    TRAIN = ("train", "--data", "set", "--size", "64", "--epochs", "1", "--out", "run")
+
+    @pytest.fixture
+    def parts(self):
+        for number, part in enumerate(("train", "val", "test"), 1):
+            write_noise(Path("set"), *(f"{part}/{name}/{k}.png" for name in ("cat", "dog") for k in range(number)))
+        return Path("set")
+
+    def test_train_says_what_it_is_tested_on_and_evaluate_takes_what_was_kept_aside(self, parts, capsys):
+        write_noise(parts, "0.png")
+        assert main(self.TRAIN) == 0
+        out = capsys.readouterr().out
+        assert "set: 2 images to train, 4 to test" in out
+        assert "tested on val/, the validation set\n2 classes: cat, dog\n" in out
+        assert "Note: test/, the test set, is kept aside: alexnet-np evaluate tests on it\n" in out
+        assert (
+            f"Warning: {parts.resolve()}: 1 images lie beside the folders (0.png, ...): nobody looks at them\n" in out
+        )
+        for data_of in ([], ["--data", "set"]):
+            assert main(["evaluate", "--weights", "run", *data_of]) == 0
+            assert "on 6 images of " in (out := capsys.readouterr().out)
+            assert "set: test/, the test set\n" in out
+        assert main(["evaluate", "--weights", "run", "--data", "set/val", "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert (report["images"], report["part"]) == (4, "all of it")
+
+    def test_many_warnings_are_cut(self, parts, capsys):
+        write_noise(parts, *(f"extra{k}/0.png" for k in range(9)))
+        assert main(self.TRAIN) == 0
+        out = capsys.readouterr().out
+        assert out.count("stands beside the parts of the data") == 5
+        assert "Warning: and 4 more of these: alexnet-np check-data lists them" in out
+
+    def test_many_classes_take_a_line(self, capsys):
+        write_noise(Path("set"), *(f"animal {k:03}/{n}.png" for k in range(40) for n in range(2)))
+        assert main(self.TRAIN) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("40 classes: ")]
+        assert line.startswith("40 classes: animal 000, animal 001, ")
+        assert line.endswith(" and 32 more")
+
+    def test_remarks_are_counted_after_training(self, parts, capfd):
+        path = parts / "train/cat/a.tif"
+        Image.open(parts / "train/cat/0.png").save(path)
+        whole = bytearray(path.read_bytes())
+        start = int.from_bytes(whole[4:8], "little")
+        last = start + 2 + 12 * (int.from_bytes(whole[start : start + 2], "little") - 1)
+        whole[last : last + 12] = bytes.fromhex("3101 0200 a0860100 08000000")  # a tag that holds more than the file
+        path.write_bytes(whole)
+        assert main(self.TRAIN) == 0
+        out, err = capfd.readouterr()
+        assert "Remarks of Pillow and libtiff, on images each: 1 " in out
+        assert "Warning" not in err
+
+    def test_predict_answers_in_order_holds_few_images_and_names_the_one_it_cannot_read(
+        self, parts, capsys, monkeypatch
+    ):
+        assert main(self.TRAIN) == 0
+        paths = [str(path) for path in sorted(write_noise(Path("many"), *(f"{k:02}.png" for k in range(40))).iterdir())]
+        alive, most, read = set(), [0], images.read
+
+        class Counted(np.ndarray):
+            def __array_finalize__(self, of):
+                if of is None or not isinstance(of, Counted):
+                    alive.add(id(self))
+                    most[0] = max(most[0], len(alive))
+
+            def __del__(self):
+                alive.discard(id(self))
+
+        monkeypatch.setattr(images, "read", lambda path: read(path).view(Counted))
+        capsys.readouterr()
+        assert main(["predict", "--weights", "run", *paths]) == 0
+        assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("many")] == paths
+        assert 0 < most[0] <= data.WORKERS + 1  # those that are being prepared
+        Path("many/20.png").write_bytes(b"")
+        assert main(["predict", "--weights", "run", *paths]) == 2
+        out, err = capsys.readouterr()
+        assert [line for line in out.splitlines() if line.startswith("many")] == paths[:20]
+        assert "many/20.png: the file is empty" in err
+
+    def test_predict_says_which_image_is_too_narrow(self, parts, capsys):
+        assert main([*self.TRAIN[:3], "--size", "224", *self.TRAIN[5:]]) == 0
+        Image.new("RGB", (3000, 1)).save("long.png")
+        assert "long.png: 3000x1 pixels are too long and narrow" in fails(
+            capsys, "predict", "--weights", "run", "long.png"
+        )
 
 
 class TestDownload:

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -66,14 +67,14 @@ def _unpacked(text: str, side: int) -> np.ndarray:
 def read(path: str, side: int) -> np.ndarray:
     """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
     try:
-        mean = np.load(path, allow_pickle=False)
+        mean = np.load(path, allow_pickle=False, mmap_mode="r")  # it is not read before its shape is known
     except FileNotFoundError as error:
         raise FileNotFoundError(f"mean_image: there is no file {path}") from error
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
     if getattr(mean, "shape", None) != (side, side, 3):  # a .npz file has no shape
         raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {getattr(mean, 'shape', 'a .npz')}")
-    return finite(path, mean)
+    return finite(path, np.array(mean))
 
 
 def finite(where: str, mean: Any) -> np.ndarray:

@@ -101,6 +101,14 @@ class TestMeanImage:
         with pytest.raises(ValueError, match=r"expected \(64, 64, 3\) in .*mean\.npy, got \(5, 7, 3\)"):
             preparation.normalise(picture(56, 56))
 
+    @pytest.mark.parametrize(("length", "message"), [(None, r"got a \.npz"), (90, r"cannot be read as \.npy")])
+    def test_an_archive_is_refused_in_a_sentence(self, tmp_path, length, message):
+        path = tmp_path / "mean.npz"
+        np.savez(path, np.zeros((64, 64, 3)))
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(ValueError, match=message):
+            replace(PHOTOGRAPHS, mean_image=str(path)).normalise(picture(56, 56))
+
 
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_a_preparation_comes_back_from_json(augment):
