@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data.check import check
+    from ..data.classes import printable
 
     with sentences():
         fetch(args)
@@ -49,19 +50,19 @@ def run(args: argparse.Namespace) -> int:
         parts = ", ".join(f"{number:,} to {part}" for part, number in report.pictures.items())
         print(f"{args.data}: {parts}; {len(report.classes)} classes")
     for note in report.notes:
-        print(f"Note: {note}")
+        print(f"Note: {printable(note)}")
     if report.converted:
         print(f"Converted: {listed(report.converted)}")
     if report.remarks:
         print(f"Remarks of Pillow and libtiff, on images each: {listed(report.remarks)}")
     if report.passed_over:
-        print(f"Ignored, being no images by their names: {listed(report.passed_over)}")
+        print(f"Ignored, being no images by their names: {printable(listed(report.passed_over))}")
     for kind, title in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
         if findings:
             print(f"\n{title} ({len(findings):,})")
         for finding in findings[:SHOWN]:
-            print(f"  {finding.path}: {finding.text}" if kind != "data" else f"  {finding.text}")
+            print(f"  {printable(finding.text if kind == 'data' else str(finding))}")
         if len(findings) > SHOWN:
             print(f"  ... and {len(findings) - SHOWN:,} more: --json lists all")
     if report.ok:

@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
             _write(args.out, f"{path} on {source}", classes, result)
 
     of_data = [*tested.notes[:NOTES], *([matched.note] if matched.note else [])]
+    if len(tested.notes) > NOTES:
+        of_data.append(f"and {len(tested.notes) - NOTES:,} more about the data: alexnet-np check-data lists them")
     if remarks := counted(loader.remarks.values()):
         of_data.append(f"Remarks of Pillow and libtiff, on images each: {listed(remarks)}")
     notes = [*trained.notes, *of_data]

@@ -280,7 +280,7 @@ def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "T
         say(f"Warning: and {len(data.warnings) - WARNINGS:,} more of these: alexnet-np check-data lists them")
     if data.passed_over:
         say(
-            f"Warning: files that are no images by their names are ignored: {listed(data.passed_over)} "
+            f"Warning: files that are no images by their names are ignored: {printable(listed(data.passed_over))} "
             "(alexnet-np check-data says what else may be wrong)"
         )
     say(f"{telling.epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")

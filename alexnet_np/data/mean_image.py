@@ -6,7 +6,6 @@ import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -67,13 +66,18 @@ def _unpacked(text: str, side: int) -> np.ndarray:
 def read(path: str, side: int) -> np.ndarray:
     """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
     try:
-        mean = np.load(path, allow_pickle=False, mmap_mode="r")  # it is not read before its shape is known
+        with open(path, "rb") as file:
+            is_archive = file.read(2) == b"PK"  # of zip; NumPy leaves a damaged one open
+        mean = (
+            None if is_archive else np.load(path, allow_pickle=False, mmap_mode="r")
+        )  # it is not read before its shape is known
     except FileNotFoundError as error:
         raise FileNotFoundError(f"mean_image: there is no file {path}") from error
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
-    if getattr(mean, "shape", None) != (side, side, 3):  # a .npz file has no shape
-        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {getattr(mean, 'shape', 'a .npz')}")
+    if mean is None or mean.shape != (side, side, 3):
+        got = "a .npz" if mean is None else mean.shape
+        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {got}")
     return finite(path, np.array(mean))
 
 

@@ -13,6 +13,7 @@ not stand together: shuffle them once, when the shards are written.
 What is where in the shards is read from their headers, once: it is kept in a file beside them, if it can be written.
 """
 
+import errno
 import json
 import re
 import tarfile
@@ -31,7 +32,7 @@ from ..files import written_whole
 from .classes import few
 from .dataset import DataError, Dataset, Part, class_names
 from .folders import is_regular, look
-from .images import SUFFIXES, PictureError, decode
+from .images import MAX_MEMORY, SUFFIXES, PictureError, decode
 from .part_names import TRAIN, folder_parts, part_in
 
 BUFFER = 2000  # pictures, encoded: 220 MB of ImageNet's
@@ -112,6 +113,8 @@ class Shards(Dataset):
                 yield index, content
 
     def _read(self, file: IO[bytes], index: int) -> bytes:
+        if self.size[index] > MAX_MEMORY:
+            raise OSError(errno.EFBIG, f"expected at most {MAX_MEMORY:,} bytes, got {self.size[index]:,}")
         file.seek(self.start[index])
         return file.read(self.size[index])
 

@@ -40,7 +40,7 @@ def test_usual_names_of_parts_are_understood(tmp_path, train, test):
     assert loaded.train.classes == list(CLASSES)
     for dataset, part in ((loaded.train, train), (loaded.test, test), (data.load_test(tmp_path), test)):
         assert len(dataset) == 8
-        assert all(str(path).startswith(str(tmp_path / part)) for path in dataset.paths)
+        assert all(path.is_relative_to(tmp_path / part) for path in dataset.paths)
     assert (loaded.kept_aside, loaded.notes, loaded.warnings) == (None, [], [])
     assert loaded.judged_by.startswith(f"{test}/, the ")
     assert check(tmp_path).ok

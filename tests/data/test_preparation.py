@@ -101,12 +101,12 @@ class TestMeanImage:
         with pytest.raises(ValueError, match=r"expected \(64, 64, 3\) in .*mean\.npy, got \(5, 7, 3\)"):
             preparation.normalise(picture(56, 56))
 
-    @pytest.mark.parametrize(("length", "message"), [(None, r"got a \.npz"), (90, r"cannot be read as \.npy")])
-    def test_an_archive_is_refused_in_a_sentence(self, tmp_path, length, message):
+    @pytest.mark.parametrize("length", [None, 90])
+    def test_an_archive_is_refused_in_a_sentence(self, tmp_path, length):
         path = tmp_path / "mean.npz"
         np.savez(path, np.zeros((64, 64, 3)))
         path.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=r"mean\.npz, got a \.npz"):
             replace(PHOTOGRAPHS, mean_image=str(path)).normalise(picture(56, 56))
 
 

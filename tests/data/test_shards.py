@@ -118,7 +118,7 @@ class TestParts:
         for source in (tmp_path, pattern):
             loaded = data.load(source)
             assert (len(loaded.train), len(loaded.test)) == (9, 3)
-            assert all(str(path).startswith(f"{tmp_path}/{test}") for path in loaded.test.paths)
+            assert all(path.as_posix().startswith((tmp_path / test).as_posix()) for path in loaded.test.paths)
             assert len(data.load_test(source)) == 3
 
     def test_test_shards_are_kept_aside_where_there_are_validation_shards(self, tmp_path):
@@ -171,6 +171,16 @@ class TestParts:
         write_noise(tmp_path, "dog/0.png")
         with pytest.raises(data.DataError, match=r"got tar shards and folders with images \(cat/, dog/\)"):
             data.load(tmp_path)
+
+    def test_an_image_has_a_bound(self, tmp_path, monkeypatch):
+        """A tar file can be sparse: what it says to hold takes no room on the disk."""
+        monkeypatch.setattr(shards, "MAX_MEMORY", 50)
+        dataset = data.load(write_shards(tmp_path, [9])).train
+        with pytest.raises(OSError, match="expected at most 50 bytes"):
+            dataset.image(0)
+        for picture in dataset.reading(np.arange(2)):
+            with pytest.raises(data.PictureError, match="expected at most 50 bytes"):
+                picture()
 
     def test_a_label_out_of_range_is_told_with_its_shard_and_sample(self, tmp_path):
         write_shards(tmp_path, [4])

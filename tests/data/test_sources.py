@@ -128,7 +128,7 @@ class TestClassFolders:
         write_class_folders(tmp_path / "train", 2)
         write_class_folders(tmp_path / "val", 2)
         (tmp_path / "val" / "red").rename(tmp_path / "val" / "scarlet")
-        with pytest.raises(data.DataError, match="val/scarlet: is a class that the training set lacks"):
+        with pytest.raises(data.DataError, match=r"val.scarlet: is a class that the training set lacks"):
             data.load(tmp_path)
 
 
