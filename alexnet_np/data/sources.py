@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import cifar, class_folders, download, idx, shards
+from . import cifar, class_folders, download, idx, shard_files
 from .classes import match
 from .dataset import Arrays, Data, DataError, Dataset, Part, split
 from .findings import Finding, of_classes
@@ -163,10 +163,10 @@ def _other_form(source: str | os.PathLike[str]) -> Opened | None:
             forms["IDX files"] = Opened(name, found, photographs=False, size=64)
         if (found := cifar.parts(folder)) is not None:
             forms["CIFAR's binary files"] = Opened(name, found, photographs=True, size=64)
-    elif not shards.is_pattern(name):
+    elif not shard_files.is_pattern(name):
         known = folder.name in download.SETS
         raise FileNotFoundError(f"data: there is no folder {folder}{' (--download fetches it)' if known else ''}")
-    if (found := shards.parts(name)) is not None:
+    if (found := shard_files.parts(name)) is not None:
         forms["tar shards"] = Opened(name, found, photographs=True, size=224)
     if len(forms) > 1:
         raise DataError(f"{name}: expected data in one form, got {' and '.join(forms)}: give each a folder of its own")

@@ -245,6 +245,14 @@ def test_a_blank_last_name_leaves_a_label_without_a_class(tmp_path, content):
     assert (finding.kind, finding.text) == ("data", f"{tmp_path}{os.sep}{message}")
 
 
+def test_a_place_is_that_in_the_file_also_where_a_share_is_held_out(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 6, 5), dtype=np.uint8)
+    images[3], images[17] = 9, 8
+    write_idx(tmp_path, "train", images, np.arange(30, dtype=np.uint8) % 3)
+    paths = {finding.path for finding in check(tmp_path).findings}
+    assert paths == {f"{tmp_path / 'train-labels-idx1-ubyte.gz'}, position {place}" for place in (3, 17)}
+
+
 def test_cifars_files_are_checked(tmp_path):
     images = np.random.default_rng(1).integers(0, 256, (6, 3072), dtype=np.uint8)
     images[3] = 77

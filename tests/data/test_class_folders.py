@@ -51,6 +51,7 @@ def test_of_three_parts_the_validation_part_judges_and_the_test_part_is_kept_asi
     write(tmp_path, "train", validation, "test")
     loaded = data.load(tmp_path)
     assert {path.parts[-3] for path in loaded.test.paths} == {validation}
+    assert loaded.judged_by == f"{validation}/, the validation set"
     assert {path.parts[-3] for path in loaded.kept_aside.paths} == {"test"}
     assert loaded.notes == ["test/, the test set, is kept aside: alexnet-np evaluate tests on it"]
     for held_out in (False, True):

@@ -11,7 +11,7 @@ from pictures import write_noise
 from PIL import Image
 
 from alexnet_np import data
-from alexnet_np.data import shards
+from alexnet_np.data import shard_files, shards
 
 PREPARATION = data.Preparation(5, 6, True, (0.5,) * 3, (0.5,) * 3)
 
@@ -79,9 +79,9 @@ def test_a_pattern_names_shards_and_a_share_is_held_out(tmp_path):
 
 
 def test_braces_are_expanded_as_by_a_shell():
-    assert shards.expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
-    assert shards.expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
-    assert shards.expand_braces("plain") == ["plain"]
+    assert shard_files.expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
+    assert shard_files.expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
+    assert shard_files.expand_braces("plain") == ["plain"]
 
 
 def test_other_files_of_a_sample_are_passed_over_and_names_end_at_the_first_dot(tmp_path):
