@@ -110,7 +110,6 @@ def test_conversions_are_counted_and_nothing_wrong(folder):
     assert report.converted == dict.fromkeys(kinds, 1)
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's remarks about the damage
 def test_damage_that_does_no_harm_to_the_pixels_is_counted(folder):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
     image.save(folder / "train/red/a.png", exif=b"Exif\0\0no TIFF header")
