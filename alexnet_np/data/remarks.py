@@ -72,8 +72,9 @@ def counted(remarks: Iterable[Iterable[str]]) -> dict[str, int]:
 
 
 def _kind(message: str) -> str:
-    """The first sentence, without what differs from image to image."""
-    return re.split(r"[.:] ", re.sub(r"\s+", " ", message))[0].strip(" .")
+    """The first sentence, without what differs from image to image: numbers, and places for them in C's formats."""
+    message = re.sub(r"%[^a-zA-Z]*(l{0,2}|h{0,2}|z|j)[a-zA-Z]|\d+", "...", re.sub(r"\s+", " ", message))
+    return re.split(r"(?<!\.\.)[.:;] ", message)[0].strip(" .,:;")
 
 
 class _Warnings:
@@ -111,7 +112,7 @@ def _install() -> None:
 
 @ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
 def _libtiff_error(place: bytes | None, message: bytes | None, _: Any) -> None:
-    """``message`` is the format of one: without its numbers it is a kind."""
+    """``message`` is a format, whose arguments are left alone; ``place`` is a function's name."""
     if _thread.heard is not None:
-        text = re.sub(r"\s*%[^a-zA-Z]*(?:l{0,2}|h{0,2}|z)[a-zA-Z]", " ...", (message or b"").decode("ascii", "replace"))
-        _thread.heard.add(f"libtiff: {text.split(';')[0].strip(' .')}")
+        texts = [_kind((text or b"").decode("ascii", "replace")) for text in (message, place)]
+        _thread.heard.add(f"libtiff: {texts[0] or texts[1] or 'an error'}")
