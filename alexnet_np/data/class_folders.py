@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .classes import few
 from .dataset import DataError, Files
 from .findings import Finding
 from .folders import Inside, Walk, identity, images_in, is_picture, look
@@ -74,6 +75,7 @@ def layout(folder: Path) -> Layout:
     result.findings.extend(loose(folder, inside))
     for part, path in result.parts.items():
         result.parts[part] = _within_itself(path, part)
+    _leave_out_unlabelled_test(result)
     _compare(result)
     return result
 
@@ -100,6 +102,18 @@ def _within_itself(path: Path, part: str) -> Path:
             break
         path, inside = only, look(only)
     return path
+
+
+def _leave_out_unlabelled_test(layout: Layout) -> None:
+    """Of many data sets the test images come without labels: test/unknown/, test/images/."""
+    if TRAIN in layout.parts and TEST in layout.parts:
+        path = layout.parts[TEST]
+        train, test = ({folder.name for folder in look(layout.parts[part]).folders} for part in (TRAIN, TEST))
+        if not train & test:
+            others = few([f"{name}/" for name in sorted(test)])
+            text = f"holds no class of the training set, but {others}: nobody looks at it"
+            layout.findings.append(Finding("ignored", str(path), text))
+            del layout.parts[TEST]
 
 
 def _compare(layout: Layout) -> None:

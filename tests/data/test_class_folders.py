@@ -74,12 +74,19 @@ def test_what_is_tested_is_the_test_part_else_the_validation_part_else_what_was_
     )
 
 
-def test_a_test_part_without_labels_is_not_looked_at_and_that_is_said(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("test/0.png", "holds images, but no class folders: nobody looks at them"),
+        ("test/unknown/0.png", "holds no class of the training set, but unknown/: nobody looks at it"),
+    ],
+)
+def test_a_test_part_without_labels_is_not_looked_at_and_that_is_said(tmp_path, name, text):
     write(tmp_path, "train", "val")
-    write_noise(tmp_path, "test/0.png")
+    write_noise(tmp_path, name)
     loaded = data.load(tmp_path)
     assert loaded.kept_aside is None
-    assert loaded.warnings == [f"{tmp_path / 'test'}: holds images, but no class folders: nobody looks at them"]
+    assert loaded.warnings == [f"{tmp_path / 'test'}: {text}"]
     assert {path.parts[-3] for path in data.load_test(tmp_path).paths} == {"val"}
 
 
