@@ -1,6 +1,7 @@
 """Where data come from, and what is refused."""
 
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,45 @@ class TestIdx:
         write_idx(tmp_path, "train", *arrays)
         loaded = data.load(tmp_path)
         assert (len(loaded.train), len(loaded.test)) == (24, 6)
+
+    def test_the_start_of_a_name_says_the_part(self, tmp_path, arrays):
+        images, labels = arrays
+        for part, number in (
+            ("emnist-letters-train", 30),
+            ("emnist-letters-validation", 9),
+            ("emnist-letters-test", 6),
+        ):
+            write_idx(tmp_path, part, images[:number], labels[:number])
+        loaded = data.load(tmp_path)
+        assert (len(loaded.train), len(loaded.test), len(loaded.kept_aside)) == (30, 9, 6)
+        assert loaded.judged_by == "emnist-letters-validation-images-idx3-ubyte.gz, the validation set"
+        assert len(data.load_test(tmp_path)) == 6
+
+    def test_a_compressed_file_beside_its_contents_is_no_second_one(self, tmp_path, arrays):
+        write_idx(tmp_path, "train", *arrays)
+        write_idx(tmp_path, "train", *arrays, compressed=False)
+        (tmp_path / "t10k-images-idx3-ubyte").mkdir()  # as an archive leaves it
+        assert len(data.load(tmp_path).train) == 24
+
+    def test_what_can_be_taken_for_two_things_is_refused(self, tmp_path, arrays):
+        write_idx(tmp_path, "train", *arrays)
+        write_idx(tmp_path, "digits-train", *arrays)
+        with pytest.raises(data.DataError, match="expected one file of training images, got digits-train-images-"):
+            data.load(tmp_path)
+        write_idx(tmp_path / "other", "letters", *arrays)
+        with pytest.raises(data.DataError, match=r"letters-images.*: expected a name that says the part of the data"):
+            data.load(tmp_path / "other")
+
+    def test_two_forms_in_a_folder_are_refused(self, tmp_path, arrays):
+        write_idx(tmp_path, "train", *arrays)
+        write_class_folders(tmp_path, 1)
+        assert "the images in blue/, green/, red/ are not looked at" in data.load(tmp_path).notes[0]
+        (tmp_path / "0.cls").write_text("0")
+        with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+            tar.add(tmp_path / "red" / "0.png", "0.png")
+            tar.add(tmp_path / "0.cls", "0.cls")
+        with pytest.raises(data.DataError, match="expected data in one form, got IDX files and tar shards"):
+            data.load(tmp_path)
 
     def test_wrong_files_are_refused_in_a_sentence(self, tmp_path, arrays):
         images, labels = arrays
