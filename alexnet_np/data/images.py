@@ -212,7 +212,7 @@ def _rgb(image: Image.Image, raw: str) -> np.ndarray:
             if strip.has_transparency_data:
                 strip = strip.convert("RGBA")
                 strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
-            result[top : top + rows] = np.asarray(strip.convert("RGB"))
+            result[top : top + rows] = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
     return upright
 
 
