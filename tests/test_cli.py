@@ -406,6 +406,25 @@ def test_weights_that_no_checkpoint_wants_go_when_there_are_better_ones(colours,
     assert best_epochs_in("run") == [5]
 
 
+@pytest.mark.parametrize("part", ["confusion_figure", "training_figure", "sample", "first_kernels"])
+def test_a_drawing_that_fails_is_a_warning(colours, monkeypatch, capsys, part):
+    def fail(*args):
+        raise KeyError("a mistake of matplotlib")
+
+    monkeypatch.setattr(f"alexnet_np.figures.{part}", fail)
+    assert train(colours, "--out", "run") == 0
+    figure = "confusion.png" if part == "confusion_figure" else "figure.png"
+    out, err = capsys.readouterr()
+    assert f"Warning: {figure} is missing ('a mistake of matplotlib')" in out
+    assert err == ""
+    assert files("run") == FILES - {figure}
+    if part == "confusion_figure":
+        assert main(["evaluate", "--weights", "run", "--out", "there"]) == 0
+        out, err = capsys.readouterr()
+        assert "top-1" in out
+        assert err == "Warning: confusion.png is missing ('a mistake of matplotlib')\n"
+
+
 def test_a_table_that_cannot_be_written_is_named():
     with pytest.raises(OSError, match=r"nowhere.history\.csv cannot be written \(.*No such file"):
         runs.write_history(Path("nowhere"), [])

@@ -112,7 +112,8 @@ def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_evaluation(folder, classes, result)
     if find_spec("matplotlib"):
-        from .. import figures
+        from .. import artist, figures
 
         title = f"{what}: accuracy {100 * result.top1:.1f} %"
-        figures.confusion_figure(folder / runs.CONFUSION_FIGURE, title, classes, result)
+        job = artist.Job(figures.confusion_figure, folder / runs.CONFUSION_FIGURE, (title, classes, result))
+        artist.draw([job], lambda warning: print(warning, file=sys.stderr))

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 
-from .. import checkpoints, figures, runs, weights
+from .. import artist, checkpoints, figures, runs, weights
 from ..artist import Artist, Job
+from ..drawing import missing
 from ..events import Events
 from ..metrics import Evaluation
 from ..training import Epoch, Progress, Trainer
@@ -50,7 +51,7 @@ class Keeper:
         self.wanted = {path: {*runs.best_files(folder)} for path in checkpoints.in_ring(folder / runs.CHECKPOINTS)}
         self.skipped = runs.read_skipped(folder)
         self.saved = self.drawn = monotonic()
-        self.artist = Artist() if find_spec("matplotlib") else None
+        self.artist = Artist(say) if find_spec("matplotlib") else None
         self.events: Events | None = None
         if tensorboard:
             with self._going_on():
@@ -76,9 +77,8 @@ class Keeper:
                 self.best = line
                 self._remove_outdone()
         due = monotonic() - self.drawn >= self.figure_seconds and not trainer.finished
-        if self.artist and due and not self.artist.busy:
-            with self._going_on(""):
-                self.artist.draw(self._figures(result))
+        if self.artist and self.artist.is_free() and due:
+            self.artist.draw(self._figures(result))
             self.drawn = monotonic()
 
     def checkpoint(self) -> None:
@@ -124,11 +124,10 @@ class Keeper:
         with self._going_on(""):
             runs.write_history(folder, trainer.history)
             runs.write_evaluation(folder, trainer.test.dataset.classes, self.result)
-            if self.artist:
-                self.artist.wait()
-                for draw, arguments in self._figures(self.result):
-                    draw(*arguments)
-        if not self.artist:
+        if self.artist:
+            self.artist.wait()
+            artist.draw(self._figures(self.result), self.say)
+        else:
             self.say(
                 "There is no figure: matplotlib, which draws it, is not installed (pip install 'alexnet-np[demo]')"
             )
@@ -168,17 +167,21 @@ class Keeper:
             self.events = None
 
     def _figures(self, result: Evaluation) -> list[Job]:
-        """What is to be drawn: functions and their arguments, with all that they need from the network."""
+        """What is to be drawn, with all that it needs from the network. A failure is told of."""
         trainer, folder = self.trainer, self.folder
         title = f"{type(trainer.net).__name__} on {self.data_name}: test accuracy {100 * result.top1:.1f} %"
-        with trainer.delivered():
-            shown = figures.sample(trainer.net, trainer.test)
-            kernels = figures.first_kernels(trainer.net, shown[0])
         classes = trainer.test.dataset.classes
-        return [
-            (figures.training_figure, (folder / runs.FIGURE, title, trainer.history, kernels, *shown)),
-            (figures.confusion_figure, (folder / runs.CONFUSION_FIGURE, title, classes, result)),
-        ]
+        jobs = [Job(figures.confusion_figure, folder / runs.CONFUSION_FIGURE, (title, classes, result))]
+        try:
+            with trainer.delivered():
+                shown = figures.sample(trainer.net, trainer.test)
+                kernels = figures.first_kernels(trainer.net, shown[0])
+        except Exception as error:  # test images that are gone, a network without a convolution, ...
+            self.say(missing(folder / runs.FIGURE, error))
+        else:
+            arguments = (title, trainer.history, kernels, *shown)
+            jobs.append(Job(figures.training_figure, folder / runs.FIGURE, arguments))
+        return jobs
 
     def _tell_of_skipped(self) -> None:
         """Pictures that could not be read, once for each; a file has all. Where it cannot be written, again later."""
