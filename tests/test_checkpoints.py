@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from pictures import small_network
 from pretended_gpu import gpu_book_problem, pretend_with_gpu_book
+from processes import start
 from small_training import PREPARATION, RECIPE, assert_same, new_trainer, pictures, train, weights_of, without_times
 
 from alexnet_np import checkpoints, models, runs
@@ -351,25 +351,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(whole, stopped, capsys, m
 
 
 # ---- SIGKILL
-
-SMALL_COMMAND = f"""if True:
-    import sys
-    sys.path.insert(0, {str(Path(__file__).parent)!r})
-    from pictures import small_network
-    from alexnet_np import models
-    models.alexnet = small_network
-    from alexnet_np.cli import main
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-def start(*argv):
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", SMALL_COMMAND, "train", *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

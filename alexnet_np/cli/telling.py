@@ -1,24 +1,40 @@
 """What a training run tells a person, and how it puts it."""
 
 import sys
+from collections.abc import Callable
+from errno import EIO
 from math import log
 from typing import TYPE_CHECKING
+
+from .common import discard
 
 if TYPE_CHECKING:
     from ..training import Epoch, Progress, Trainer
 
 
 class Say:
-    """Prints for a person: to standard output, or beside it where that is a program's."""
+    """Prints for a person: to standard output, or beside it where that is a program's. Never raises OSError.
 
-    def __init__(self, json: bool) -> None:
+    Where a terminal has gone (a lost connection, nohup), nothing more is printed. Where the reader of a pipe has gone,
+    as in ``... | head``, ``unread`` is called, too.
+    """
+
+    def __init__(self, json: bool, unread: Callable[[], None]) -> None:
         self.file = sys.stderr if json else sys.stdout
+        self.unread = unread
 
     def __call__(self, text: str) -> None:
         from tqdm import tqdm
 
-        tqdm.write(text, file=self.file)  # above the bar, where there is one
-        self.file.flush()
+        try:
+            tqdm.write(text, file=self.file)  # above the bar, where there is one
+            self.file.flush()
+        except BrokenPipeError:
+            discard(self.file)
+            self.unread()
+        except OSError as error:  # a full disk may have room again
+            if error.errno == EIO:
+                discard(self.file)
 
 
 def first_loss(loss: float, num_classes: int) -> str:

@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
     from ..step import NotFiniteError
     from .keeping import Keeper
 
-    say = telling.Say(args.json)
+    stop = StopRequest()
+    say = telling.Say(args.json, unread=stop.make)
     with sentences():
         recipe = chosen_recipe(args)
         if args.tensorboard and find_spec("tensorboardX") is None:
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         folder = args.resume or runs.create_folder(args.out, data.name)
 
     try:
-        with sentences(DataError, NotFiniteError, MemoryError, OSError), StopRequest() as stop:
+        with sentences(DataError, NotFiniteError, MemoryError, OSError), stop:
             if not args.resume:  # before anything else: from here on the run can be resumed
                 settings.write(folder, args.device)
                 config.write(folder / runs.CONFIG, args.parser, vars(args))
