@@ -1,14 +1,13 @@
 """What several commands share: arguments, and errors as sentences."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import isfinite
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .. import strict_json
 from ..backend import DEVICES, DeviceError
 
 if TYPE_CHECKING:
@@ -48,16 +47,7 @@ def _sentence(error: Exception) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print what JSON can hold; NaN and infinity, which it cannot, as null: there is no such figure."""
-    print(json.dumps(_finite(value), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inside) for inside in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    print(strict_json.dumps(value, indent=2))
 
 
 def discard(stream: TextIO) -> None:

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     results = []
     for image, picture in zip(args.images, pictures, strict=True):
         prepared = trained.preparation.normalise(trained.preparation.for_testing(picture))
-        probabilities = metrics.probabilities(net, prepared[None])[0]
+        with sentences(ArithmeticError):
+            probabilities = metrics.probabilities(net, prepared[None])[0]
         top = np.argsort(-probabilities, kind="stable")[:5]
         guesses = [{"class": names[k], "probability": float(probabilities[k])} for k in top]
         results.append({"image": image, "top": guesses})
