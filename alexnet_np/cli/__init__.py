@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from .. import __version__
-from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
+from . import augment, beginning, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
 from .common import UserError, discard, sentences
 
 COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = parser()
     args, others = whole.parse_known_args(argv)
     try:
-        if path := train.config_file(args):
+        if path := beginning.config_file(args):
             with sentences():
-                args.parser.set_defaults(**train.file_settings(path, args))
+                args.parser.set_defaults(**beginning.file_settings(path, args))
             args, others = whole.parse_known_args(argv)
         if args.run is benchmark.run:
             args.others = others

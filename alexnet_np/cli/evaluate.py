@@ -1,7 +1,8 @@
 """Test a network: loss, top-1 and top-5 accuracy.
 
 Without arguments the newest run in runs/ is tested on the test images of its own data. With --data, on
-the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER.
+the val/ or test/ folder of a data set, or, where there is none, on all class folders in FOLDER. Where FOLDER has
+the images of the run itself, which may have been moved, only those are tested that were held out of the training.
 
 The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
 they are matched by position, and a note says so.
@@ -10,6 +11,7 @@ they are matched by position, and a note says so.
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +33,9 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..metrics import Evaluation
+    from ..runs import Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,12 +75,7 @@ def run(args: argparse.Namespace) -> int:
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
         net = trained.net.to(args.device)
-        if args.data is None and trained.data is not None:
-            source, test = trained.data, data.load(trained.data).test
-        elif args.data is None:
-            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
-        else:
-            source, test = args.data, data.load_test(args.data)
+        source, test, held_out = _test_set(args.data, trained, Path(path))
         known, assumed = known_names(trained, args.classes)
         if assumed and known and not set(test.classes) <= set(known):
             known = assumed = None  # data with other names than those that would be assumed
@@ -89,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         if args.out:
             _write(args.out, f"{path} on {source}", classes, result)
 
+    if held_out:
+        trained.notes.append(held_out)
     notes = [*trained.notes, *([matched.note] if matched.note else [])]
     if args.json:
         figures = {name: getattr(result, name) for name in ("images", "loss", "top1", "top5")}
@@ -104,6 +105,29 @@ def run(args: argparse.Namespace) -> int:
     top5 = f"   top-5 {result.top5:.1%}" if net.num_classes > 5 else ""
     print(f"loss {result.loss:.4f}   top-1 {result.top1:.1%}{top5}".replace("%", " %"))
     return 0
+
+
+def _test_set(source: str | None, trained: "Trained", path: Path) -> "tuple[str, Dataset, str | None]":
+    """What is tested on, what it is called, and a note where that is other than ``load_test`` has it."""
+    from .. import data, runs
+    from ..data.digests import TEST, TRAINING, Digests
+
+    if source is None:
+        if trained.data is None:
+            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
+        try:
+            return trained.data, data.load(trained.data).test, None
+        except FileNotFoundError as error:
+            raise ValueError(f"{error}; where it was moved, name its new place with --data") from error
+    known = runs.data_digests(path) if trained.data is not None else {}
+    if known:
+        with suppress(data.DataError):  # a test set alone is no data to train on
+            loaded = data.load(source)
+            found = Digests.of(loaded.train, loaded.test, trained.preparation).texts
+            if all(found[name] == known.get(name) for name in (TRAINING, TEST)):
+                note = f"{source} has the images of {path}: it is tested on those that were held out of the training"
+                return source, loaded.test, note
+    return source, data.load_test(source), None
 
 
 def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:

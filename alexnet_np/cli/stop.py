@@ -14,8 +14,8 @@ class Stopped(Exception):  # noqa: N818
 class StopRequest:
     """Within it, the first Ctrl-C, SIGTERM or SIGHUP is only noted; after it a Ctrl-C interrupts as usual.
 
-    SIGHUP comes when a terminal is closed or a connection is lost. Where it is ignored, as nohup has it, it stays so, and
-    SIGTERM likewise; SIGINT is taken even then, for a shell that starts a program in the background has it ignored.
+    SIGHUP comes when a terminal is closed or a connection is lost. Where it is ignored, as nohup has it, it stays so,
+    and SIGTERM likewise; SIGINT is taken even then, for a shell that starts a program in the background has it ignored.
     Another SIGTERM changes nothing: a checkpoint may be being written, and who cannot wait for it has SIGKILL.
     Signals reach the main thread only: in another one, only ``make`` asks for a stop.
     """

@@ -45,6 +45,13 @@ def first_loss(loss: float, num_classes: int) -> str:
     return f"first loss {loss:.3f}; a network that knows nothing has ln {num_classes} = {log(num_classes):.3f}"
 
 
+def checkpoints(minutes: float) -> str:
+    if not minutes:
+        return "A checkpoint after each step"
+    each = "every minute" if minutes == 1 else f"every {minutes:g} minutes"
+    return f"A checkpoint {each}: a crash loses what came after the last one"
+
+
 def position(trainer: "Trainer") -> str:
     return f"{epochs(trainer.epoch)} and {trainer.batch} of {len(trainer.train)} steps"
 
