@@ -686,12 +686,12 @@ def test_evaluate_knows_the_runs_own_data_in_another_place(tmp_path, finished, c
     assert main(["evaluate", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)
     shutil.copytree(colours, tmp_path / "moved")
-    assert main(["evaluate", "--data", "moved", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert (result["images"], result["loss"]) == (3, expected["loss"])
-    assert result["notes"] == [
-        f"moved has the images of {finished}: it is tested on those that were held out of the training"
-    ]
+    for weights_of in (finished, finished / runs.WEIGHTS):
+        assert main(["evaluate", "--weights", str(weights_of), "--data", "moved", "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["images"], result["loss"]) == (3, expected["loss"])
+        [note] = result["notes"]
+        assert note == f"moved has the images of {finished}: it is tested on those that were held out of the training"
     settings = finished / runs.SETTINGS
     settings.write_text(settings.read_text().replace(str(colours), str(tmp_path / "nowhere")))
     assert "name its new place with --data" in fails(capsys, "evaluate")

@@ -234,6 +234,13 @@ def test_a_folder_that_is_deleted_or_moved_stops_the_run(colours, monkeypatch, c
 
 
 @posix
+def test_a_folder_that_is_deleted_with_the_result_in_it_is_no_success(colours, monkeypatch, capsys):
+    monkeypatch.setattr(Keeper, "_figures", lambda keeper, result: shutil.rmtree("run") or [])
+    assert "was deleted, moved or replaced" in fails(capsys, "train", "--data", colours, "--out", "run", *ARGUMENTS)
+    assert not Path("run").exists()
+
+
+@posix
 def test_a_run_does_not_write_into_the_folder_of_another(colours, monkeypatch, capsys):
     def replace():
         shutil.rmtree("run")

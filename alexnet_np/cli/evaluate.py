@@ -119,13 +119,14 @@ def _test_set(source: str | None, trained: "Trained", path: Path) -> "tuple[str,
             return trained.data, data.load(trained.data).test, None
         except FileNotFoundError as error:
             raise ValueError(f"{error}; where it was moved, name its new place with --data") from error
-    known = runs.data_digests(path) if trained.data is not None else {}
+    folder = path if path.is_dir() else path.parent
+    known = runs.data_digests(folder) if trained.data is not None else {}
     if known:
         with suppress(data.DataError):  # a test set alone is no data to train on
             loaded = data.load(source)
             found = Digests.of(loaded.train, loaded.test, trained.preparation).texts
             if all(found[name] == known.get(name) for name in (TRAINING, TEST)):
-                note = f"{source} has the images of {path}: it is tested on those that were held out of the training"
+                note = f"{source} has the images of {folder}: it is tested on those that were held out of the training"
                 return source, loaded.test, note
     return source, data.load_test(source), None
 

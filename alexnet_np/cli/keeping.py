@@ -150,6 +150,7 @@ class Keeper:
             self.say(
                 "There is no figure: matplotlib, which draws it, is not installed (pip install 'alexnet-np[demo]')"
             )
+        self.lock.check()
         return outcome
 
     def _deliver(self) -> None:
