@@ -9,6 +9,7 @@ as it stands. Letters that matplotlib's own font lacks come from the machine's f
 code is drawn, as in "\\u732b".
 """
 
+import logging
 import os
 import sys
 import unicodedata
@@ -79,14 +80,27 @@ def figure(
     from matplotlib.figure import Figure
 
     # Not by the user's matplotlibrc, which may ask for LaTeX; and without warnings, which no reader of a figure needs.
-    with style.context([STYLE, {"font.family": letters.fonts}], after_reset=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with style.context([STYLE, {"font.family": letters.fonts}], after_reset=True), _quiet():
         drawn: Any = Figure(figsize=inches, layout="constrained")
         FigureCanvasAgg(drawn)
         drawn.suptitle(letters.text(title), x=0.012, ha="left", fontsize=14, fontweight="bold")
         yield drawn
         with written_whole(path) as unfinished:
             drawn.savefig(unfinished, format="png", dpi=dpi)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without matplotlib's warnings and notes, such as that a font has no bold letters."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def missing(path: str | os.PathLike[str], error: Exception) -> str:

@@ -10,7 +10,7 @@ import pytest
 from pictures import COLOURS, colour, small_network
 from PIL import Image
 
-from alexnet_np import artist, figures
+from alexnet_np import artist, drawing, figures
 from alexnet_np.artist import Artist, Job
 from alexnet_np.data import Arrays, Loader, Preparation
 from alexnet_np.drawing import FONT, Letters, shorten
@@ -152,6 +152,15 @@ def test_letters_come_from_other_fonts_or_are_drawn_as_codes():
     assert Letters([odd]).text(odd) == "a\\n\\udce9 \u00e9\\U0003fffd"
 
 
+def test_a_font_without_bold_letters_is_no_reason_to_print(tmp_path, caplog, capfd):
+    letters = Letters(["A run"])
+    letters.fonts = [FONT, "cmsy10"]
+    with drawing.figure(tmp_path / "a.png", "A run", (3, 2), letters) as drawn:
+        drawn.text(0.5, 0.5, "a", fontweight="bold")
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_wide_letters_take_two_places():
     assert shorten("n" * 18) == "n" * 18
     assert shorten("n" * 19) == "n" * 15 + "..."
@@ -226,14 +235,17 @@ def test_any_failure_is_a_warning(tmp_path, shown):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_an_artist_that_is_killed_is_told_of(tmp_path, shown):
+def test_an_artist_that_is_killed_is_told_of_and_leaves_nothing(tmp_path, shown, monkeypatch):
     told = []
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     painter = Artist(told.append)
     painter.draw(jobs_of(shown, tmp_path / "a.png", tmp_path / "b.png"))
     painter._drawing.process.send_signal(signal.SIGKILL)
     painter.wait()
     ended = "(the process that draws was ended by signal 9)"
     assert told == [f"Warning: {name} is missing {ended}" for name in ("a.png", "b.png")]
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
 @pytest.mark.parametrize("call", ["subprocess.Popen", "tempfile.TemporaryFile", "pickle.dump"])

@@ -153,6 +153,7 @@ def test_a_run_that_was_killed_after_its_weights_is_cleaned_up(whole, colours, m
         interrupt(patch, owner, moment, lambda folder, **_: Path("run", runs.WEIGHTS).exists())
         assert train(colours, "--checkpoint-minutes", "0") == 130
     runs.best_path(Path("run"), 99).write_bytes(b"outdone")
+    Path("run", run_lock.NAME).write_text("process 1 on moon")
     for name in ("figure.png.part", "best-epoch-2.safetensors.part", "mine.part"):
         Path("run", name).mkdir()
     capsys.readouterr()
