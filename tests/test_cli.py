@@ -693,7 +693,7 @@ def test_evaluate_knows_the_runs_own_data_in_another_place(tmp_path, finished, c
         [note] = result["notes"]
         assert note == f"moved has the images of {finished}: it is tested on those that were held out of the training"
     settings = finished / runs.SETTINGS
-    settings.write_text(settings.read_text().replace(str(colours), str(tmp_path / "nowhere")))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data": "nowhere"}))
     assert "name its new place with --data" in fails(capsys, "evaluate")
 
 

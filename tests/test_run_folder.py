@@ -76,12 +76,12 @@ def stopped(colours, monkeypatch):
 # ---- one process
 
 
+@posix
 def test_a_second_process_is_told_who_trains_there_and_changes_nothing(colours, monkeypatch, capsys):
     process = start("--data", str(colours), "--out", "run", *ARGUMENTS, *LONG)
     try:
         assert any(line.startswith("epoch") for line in process.stdout)
-        if sys.platform != "win32":
-            process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
         before = content()
         said = [fails(capsys, "train", "--resume", "run"), fails(capsys, "train", "--data", colours, "--out", "run")]
         assert content() == before
@@ -261,11 +261,13 @@ def test_a_run_does_not_write_into_the_folder_of_another(colours, monkeypatch, c
     held[0].__exit__()
 
 
+@posix
 def test_a_lock_file_that_somebody_removed_is_no_trouble(colours, monkeypatch):
     at_the_end_of_epoch(monkeypatch, 1, Path("run", run_lock.NAME).unlink)
     assert train(colours) == 0
 
 
+@posix
 def test_a_file_system_that_does_not_answer_is_no_folder_that_has_gone(tmp_path, monkeypatch):
     with RunLock(tmp_path) as lock:
 
@@ -293,9 +295,9 @@ def test_a_run_goes_on_when_data_and_folder_have_moved(whole, stopped, colours, 
     shutil.copytree(colours, tmp_path / "new" / "data")
     stopped.rename(tmp_path / "new" / "run")
     settings = tmp_path / "new" / "run" / runs.SETTINGS
-    settings.write_text(settings.read_text().replace(str(colours), "/gone/data"))
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data": "nowhere"}))
     monkeypatch.chdir(tmp_path / "new")
-    assert "there is no folder /gone/data; where the images have moved to: alexnet-np train --resume run --data" in (
+    assert "there is no folder nowhere; where the images have moved to: alexnet-np train --resume run --data" in (
         fails(capsys, "train", "--resume", "run")
     )
     with monkeypatch.context() as patch:
@@ -316,11 +318,11 @@ def test_other_images_in_the_new_place_are_refused_and_nothing_is_changed(stoppe
     before = content()
     said = fails(capsys, "train", "--resume", "run", "--data", "other")
     assert "the data are not those that the run began with: other training images (the first that differs is" in said
-    assert f"{other}/" in said
+    assert str(other) in said
     assert content() == before
     shutil.rmtree(other / "red")
-    assert "other has other classes than when run began" in (
-        fails(capsys, "train", "--resume", "run", "--data", "other").replace(f"{tmp_path}/", "")
+    assert f"{other} has other classes than when run began" in (
+        fails(capsys, "train", "--resume", "run", "--data", "other")
     )
 
 

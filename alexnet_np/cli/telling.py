@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from errno import EIO
+from errno import EINVAL, EIO, EPIPE
 from math import log
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,9 @@ from .common import discard
 
 if TYPE_CHECKING:
     from ..training import Epoch, Progress, Trainer
+
+
+UNREAD = (EPIPE, EINVAL)  # Windows says the latter
 
 
 class Say:
@@ -29,12 +32,11 @@ class Say:
         try:
             tqdm.write(text, file=self.file)  # above the bar, where there is one
             self.file.flush()
-        except BrokenPipeError:
-            discard(self.file)
-            self.unread()
         except OSError as error:  # a full disk may have room again
-            if error.errno == EIO:
+            if error.errno in (EIO, *UNREAD):
                 discard(self.file)
+            if error.errno in UNREAD:
+                self.unread()
 
 
 def first_loss(loss: float, num_classes: int) -> str:

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from . import mean_image
+from .classes import printable
 from .dataset import Arrays, Dataset, Files
 from .mean_image import MeanImage
 from .preparation import Preparation
@@ -57,7 +58,7 @@ class Digests:
         now, before = self.images[name], images[name]
         both = min(len(now), len(before))
         if len(differing := np.flatnonzero(now[:both] != before[:both])):
-            where = ascii(self.sets[name].where(int(differing[0])))[1:-1]
+            where = printable(self.sets[name].where(int(differing[0])))
             return f" (the first that differs is {where:.500})"
         return f" ({len(before):,} then, {len(now):,} now)" if len(now) != len(before) else ""
 

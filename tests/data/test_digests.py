@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -67,8 +68,9 @@ def test_the_same_files_in_another_place_are_the_same(folder, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     for place in (tmp_path / "else" / "where", "else/where", "./else/../else/where"):
         assert of(place).texts == before.texts
-    os.symlink(source, "link")
-    assert of("link").texts == before.texts
+    if sys.platform != "win32":  # which lets not everybody make links
+        os.symlink(source, "link")
+        assert of("link").texts == before.texts
 
 
 def test_shards_in_another_place_are_the_same(folder, tmp_path):
