@@ -1,57 +1,116 @@
-"""Figures drawn beside a training run, by a process of its own: python -m alexnet_np.artist JOBS."""
+"""Figures drawn beside a training run, by a process of its own: python -m alexnet_np.artist
 
+The jobs come on its standard input. For each, a line of JSON goes to its standard output: null, or the warning that the
+figure is missing. Both are files without a name: no kill of either process leaves one behind.
+"""
+
+import json
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Job = tuple[Callable[..., None], tuple[Any, ...]]  # a function, such as figures.training_figure, and its arguments
+from .drawing import missing
+
+
+@dataclass(frozen=True)
+class Job:
+    """One figure: ``draw(path, *arguments)`` draws it, a function such as figures.training_figure."""
+
+    draw: Callable[..., None]
+    path: Path
+    arguments: tuple[Any, ...]
 
 
 class Artist:
-    """Draws in a process of its own, at a low priority, so that the training does not wait."""
+    """Draws in a process of its own, at a low priority, so that the training does not wait.
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+    ``tell`` is given a sentence for each figure that is missing. Nothing that happens to the process raises.
+    """
 
-    @property
-    def busy(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+        self._drawing: _Drawing | None = None
 
     def draw(self, jobs: Sequence[Job]) -> None:
-        """Draw these, soon. A figure that cannot be written is told of on standard error.
+        """Begin to draw these; first wait for those before."""
+        self.wait()
+        try:
+            self._drawing = _Drawing(jobs)
+        except Exception as error:  # no memory for a process, no room for a file, ...
+            for job in jobs:
+                self.tell(missing(job.path, error))
 
-        OSError where the process cannot be started.
-        """
-        # By a file: a pipe, being small, would make us wait until the process reads, and for ever if it never does. And
-        # not by a fork: a process with threads, or one that uses a GPU, cannot be forked safely.
-        with tempfile.NamedTemporaryFile("wb", suffix=".jobs", delete=False) as file:
-            pickle.dump(jobs, file)
-        # In a session of its own: Ctrl-C is for the training.
-        self._process = subprocess.Popen([sys.executable, "-m", __name__, file.name], start_new_session=True)
+    def is_free(self) -> bool:
+        """Whether nothing is being drawn; what came of the last drawing is told."""
+        if self._drawing is not None and self._drawing.process.poll() is not None:
+            self.wait()
+        return self._drawing is None
 
     def wait(self) -> None:
-        """Until nothing is being drawn."""
-        if self._process is not None:
-            self._process.wait()
+        """Until nothing is being drawn; what came of it is told."""
+        drawing, self._drawing = self._drawing, None
+        if drawing is not None:
+            for warning in drawing.end():
+                self.tell(warning)
 
 
-def _draw(path: Path) -> None:
-    """Draw the jobs of this file, which is ours and no longer needed."""
-    if hasattr(os, "nice"):
-        os.nice(10)
-    jobs: Sequence[Job] = pickle.loads(path.read_bytes())
-    path.unlink()
-    for draw, arguments in jobs:
+class _Drawing:
+    """A process that draws. OSError and others where it cannot be started."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        # By a file: a pipe, being small, would make us wait until the process reads, and for ever if it never does. And
+        # not by a fork: a process with threads, or one that uses a GPU, cannot be forked safely.
+        with ExitStack() as opened:
+            self._told = opened.enter_context(tempfile.TemporaryFile())
+            order = opened.enter_context(tempfile.TemporaryFile())
+            pickle.dump(jobs, order)
+            order.seek(0)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=order,
+                stdout=self._told,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the training
+            )
+            opened.pop_all()
+            order.close()
+
+    def end(self) -> list[str]:
+        """Wait for it; a warning for each figure that is missing."""
+        code = self.process.wait()
+        with self._told:
+            self._told.seek(0)
+            told = [json.loads(line) for line in self._told if line.endswith(b"\n")]
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        lost = RuntimeError(f"the process that draws {how}")
+        return [*filter(None, told), *(missing(job.path, lost) for job in self.jobs[len(told) :])]
+
+
+def draw(jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
+    """Draw these here and now. A figure that fails is told of, and costs nothing else."""
+    for job in jobs:
         try:
-            draw(*arguments)
-        except OSError as error:
-            print(f"Warning: {error}; a figure is missing", file=sys.stderr)
+            job.draw(job.path, *job.arguments)
+        except Exception as error:
+            tell(missing(job.path, error))
+
+
+def _draw_and_tell(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        warnings: list[str] = []
+        draw([job], warnings.append)
+        print(json.dumps(warnings[0] if warnings else None), flush=True)
 
 
 if __name__ == "__main__":
-    _draw(Path(sys.argv[1]))
+    if hasattr(os, "nice"):
+        os.nice(10)
+    _draw_and_tell(pickle.load(sys.stdin.buffer))

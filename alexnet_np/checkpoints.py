@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import strict_json
 from .files import written_whole
 
 KEPT = 2
@@ -44,7 +45,7 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    state = json.dumps(checkpoint.state)
+    state = strict_json.dumps(checkpoint.state)
     metadata = {"trainer": state, "sha256": _digest(state, checkpoint.tensors)}
     try:
         with written_whole(path) as unfinished:

@@ -5,35 +5,20 @@ the confusion figure what it takes each class for.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from . import drawing
 from .backend import to_numpy
 from .data import Loader
-from .files import written_whole
+from .drawing import INK, Letters, shorten
 from .layers import Container, Conv2d
 from .metrics import Evaluation, probabilities
 from .training import Epoch
 
-INK, GREY, BLUE, ORANGE, GREEN, RED = "#222222", "#8a8a8a", "#2f6db3", "#e07b27", "#2e8b57", "#c0392b"
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
+BLUE, ORANGE, GREEN, RED = "#2f6db3", "#e07b27", "#2e8b57", "#c0392b"
 ROWS, COLUMNS = 3, 8  # of test pictures
 SEARCHED = 500  # of them, for mistakes
 LABELLED = 30  # classes at most that a matrix names
@@ -55,18 +40,21 @@ def training_figure(
     are shown) are (N, H, W, 3) uint8; ``labels`` and ``predicted`` name their true classes and those that
     the network takes them for.
     """
-    with _figure(path, title, (13, 8.6)) as figure:
-        above, below = figure.subfigures(2, 1, height_ratios=(1, 1.18), squeeze=False).flat
+    letters = Letters([title, *labels, *predicted])
+    with drawing.figure(path, title, (13, 8.6), letters) as drawn:
+        above, below = drawn.subfigures(2, 1, height_ratios=(1, 1.18), squeeze=False).flat
         left, right = above.subfigures(1, 2, width_ratios=(2.1, 1), squeeze=False).flat
         _curves(left, history)
         _filters(right, kernels)
-        _pictures(below, images[: ROWS * COLUMNS], labels, predicted)
+        _pictures(below, images[: ROWS * COLUMNS], *(list(map(letters.text, names)) for names in (labels, predicted)))
 
 
 def confusion_figure(path: str | os.PathLike[str], title: str, classes: Sequence[str], result: Evaluation) -> None:
     """Draw what the test pictures of each class were taken for, and save it as PNG; whole or not at all."""
-    with _figure(path, title, (13, 7.6)) as figure:
-        left, right = figure.subfigures(1, 2, width_ratios=(1.45, 1), squeeze=False).flat
+    letters = Letters([title, *classes])
+    classes = [letters.text(name) for name in classes]
+    with drawing.figure(path, title, (13, 7.6), letters) as drawn:
+        left, right = drawn.subfigures(1, 2, width_ratios=(1.45, 1), squeeze=False).flat
         _matrix(left, classes, result.confusion)
         above, below = right.subfigures(2, 1, height_ratios=(1.6, 1), squeeze=False).flat
         _class_bars(above, classes, result.class_accuracy)
@@ -101,22 +89,6 @@ def first_kernels(net: Container, images: np.ndarray) -> np.ndarray:
     kernels = to_numpy(first.weight.data).transpose(3, 0, 1, 2)  # (O, KH, KW, 3)
     grey = bool((images == images[..., :1]).all())
     return kernels.sum(axis=3, keepdims=True) if grey else kernels.copy()
-
-
-@contextmanager
-def _figure(path: str | os.PathLike[str], title: str, inches: tuple[float, float]) -> Iterator[Any]:
-    """An empty figure with a title; what is drawn on it is saved at the end."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure: Any = Figure(figsize=inches, layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-        yield figure
-        with written_whole(path) as unfinished:
-            figure.savefig(unfinished, format="png", dpi=120)
 
 
 def _title(part: Any, text: str) -> None:
@@ -233,8 +205,3 @@ def _bars(axes: Any, names: Sequence[str], values: np.ndarray, colour: str, form
     axes.tick_params(length=0)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-
-
-def shorten(name: str, width: int = 18) -> str:
-    """A class name that fits above its picture."""
-    return name if len(name) <= width else f"{name[: width - 3]}..."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from . import losses
 from .backend import to_numpy
 from .inference import Inference
 from .layers import Container, Layer
+from .step import NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,13 @@ class Evaluation:
         return np.where(images > 0, self.confusion.diagonal() / np.maximum(images, 1), np.nan)
 
 
+# That answers are finite is looked at here: no need of NumPy's warnings on top of it.
+@np.errstate(over="ignore", invalid="ignore")
 def evaluate(net: Container, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
     """The network's answers to batches of normalised images and labels, as ``Loader.batches`` gives them.
 
     Where each image comes in several views, (N, views, H, W, 3), the mean of their probabilities is the answer.
+    NotFiniteError where the network answers NaN or infinity: then no image is right, and none is wrong.
     """
     if isinstance(net, Layer) and not isinstance(net, Container):
         raise TypeError(
@@ -61,6 +66,8 @@ def evaluate(net: Container, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
         np.add.at(confusion, (to_numpy(labels), to_numpy(logits).argmax(axis=1)), 1)
     if images == 0:
         raise ValueError("evaluate: batches: expected at least one, got none")
+    if not isfinite(loss_sum):
+        raise NotFiniteError(f"the network's answers to {images} images: expected finite numbers, got NaN or infinity")
     return Evaluation(images, loss_sum / images, top1 / images, top5 / images, confusion)
 
 
@@ -73,7 +80,11 @@ def _of_views(answer: Inference, x: Any) -> Any:
     return backend.xp.log(mean.clip(np.finfo(mean.dtype).tiny))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def probabilities(net: Container, images: Any) -> np.ndarray:
-    """What the network says of images (N, H, W, 3): (N, num_classes), in main memory."""
+    """What the network says of images (N, H, W, 3): (N, num_classes), in main memory. NotFiniteError as above."""
     logits = net.logits(net.backend.asarray(images, net.dtype), keep=False)
-    return to_numpy(net.backend.kernels.softmax_forward(logits)[0])
+    shares = to_numpy(net.backend.kernels.softmax_forward(logits)[0])
+    if not np.isfinite(shares).all():
+        raise NotFiniteError("the network's answer: expected finite numbers, got NaN or infinity")
+    return shares

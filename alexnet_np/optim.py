@@ -237,7 +237,7 @@ class ReduceLROnPlateau(Schedule):
         self.factor = factor
         self.patience = integer("ReduceLROnPlateau", "patience", patience, least=0)
         self.threshold = number("ReduceLROnPlateau", "threshold", threshold)
-        self.best = float("inf")
+        self.best: float | None = None
         self.bad_steps = 0
         self.reductions = 0
         super().__init__(optimizer, warmup)
@@ -249,7 +249,7 @@ class ReduceLROnPlateau(Schedule):
         if figure is None:
             super().step()
             return
-        if figure < self.best * (1 - self.threshold):
+        if self.best is None or figure < self.best * (1 - self.threshold):
             self.best, self.bad_steps = figure, 0
         else:
             self.bad_steps += 1

@@ -11,6 +11,7 @@
     runs/digits/weights.safetensors       when it is finished: torchvision's names and layouts
     runs/digits/figure.png
     runs/digits/events/                   with --tensorboard
+    runs/digits/training.lock             only while a process trains: see run_lock
 
 Every file appears whole or not at all.
 """
@@ -27,12 +28,13 @@ from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from importlib import import_module
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from . import __version__, checkpoints, models, weights
+from . import __version__, checkpoints, models, run_lock, strict_json, weights
 from .data import Preparation, digests
 from .data.classes import printable
 from .doctor import THREAD_VARIABLES, usable_cores
@@ -113,12 +115,12 @@ class Settings:
     def __post_init__(self) -> None:  # the first versions wrote "paper" for every model
         object.__setattr__(self, "variant", variant_of(self.model, self.variant))
 
-    def write(self, folder: Path, device: str) -> None:
-        """Into a run's folder, with the command that repeats the run, and what it was made with."""
+    def write(self, folder: Path, device: str, data_digests: Mapping[str, str]) -> None:
+        """Into a run's folder, with the command that repeats the run, what it was made with, and on (data.digests)."""
         command = f"alexnet-np train --config {shlex.quote(str(folder / CONFIG))}"
-        values = {**asdict(self), "repeat": command, "made_with": versions(device)}
+        values = {**asdict(self), "repeat": command, "made_with": versions(device), "data_digests": data_digests}
         with written_whole(folder / SETTINGS) as unfinished:
-            unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            unfinished.write_text(strict_json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -139,6 +141,16 @@ class Settings:
 
     def build(self, seed: int = 0, init: str | None = None) -> models.Network:
         return build(self.model, self.variant, len(self.classes), seed, init)
+
+
+def data_digests(folder: Path) -> dict[str, str]:
+    """What tells the data of a run from others (data.digests); nothing where the run does not say it."""
+    with suppress(OSError, ValueError, RecursionError):
+        values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        found = values["data_digests"] if isinstance(values, dict) and "data_digests" in values else None
+        if isinstance(found, dict):
+            return {name: text for name, text in found.items() if isinstance(text, str)}
+    return {}
 
 
 def versions(device: str = "cpu") -> dict[str, str]:
@@ -166,9 +178,13 @@ def _gpu_versions() -> dict[str, str]:
 
 
 def create_folder(folder: Path | None, name: str) -> Path:
-    """Make the folder for a run: the one given, which must be new or empty; else runs/NAME, or NAME-2, -3, ..."""
+    """Make the folder for a run: the one given, which must be new or empty; else runs/NAME, or NAME-2, -3, ...
+
+    FolderInUseError where another process trains in the one given, other OSErrors where it cannot be made.
+    """
     if folder is not None:
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name != run_lock.NAME for path in folder.iterdir()):
+            run_lock.raise_if_in_use(folder)
             raise FileExistsError(f"{folder} is not empty: a run needs a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -222,17 +238,58 @@ def write_history(folder: Path, history: Sequence[Epoch]) -> None:
     _write_rows(folder / HISTORY, [field.name for field in fields(Epoch)], map(astuple, history))
 
 
+def read_history(folder: Path) -> list[Epoch]:
+    """What ``write_history`` wrote; nothing where it has not, or where the file is not as it was written."""
+    with (
+        suppress(OSError, ValueError, TypeError, KeyError),
+        (folder / HISTORY).open(newline="", encoding="utf-8") as file,
+    ):
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [Epoch(int(row.pop("epoch")), **row) for row in rows]
+    return []
+
+
 def write_evaluation(folder: Path, classes: Sequence[str], result: Evaluation) -> None:
     """The confusion matrix, a row for each true class, and the accuracy of each class."""
     rows = ([name, *row] for name, row in zip(classes, result.confusion.tolist(), strict=True))
     _write_rows(folder / CONFUSION, ["class", *classes], rows)
     images, correct = result.confusion.sum(axis=1).tolist(), result.confusion.diagonal().tolist()
-    accuracy = result.class_accuracy.tolist()
+    accuracy = ["" if isnan(share) else share for share in result.class_accuracy.tolist()]  # of a class without images
     _write_rows(
         folder / CLASSES,
         ["class", "images", "correct", "accuracy"],
         zip(classes, images, correct, accuracy, strict=True),
     )
+
+
+def remove_unfinished(folder: Path) -> list[str]:
+    """Remove what a process that was killed had begun to write (see ``written_whole``); returns the names."""
+    known = (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, WEIGHTS, FIGURE, CONFUSION_FIGURE)
+    removed = []
+    for path in sorted(folder.glob("*.part")):
+        if path.is_dir() and (path.stem in known or BEST.fullmatch(path.stem)):
+            shutil.rmtree(path)
+            removed.append(path.name)
+    return removed
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what a run with its weights no longer needs, where it was killed before it did so; returns the names.
+
+    The history is kept from the newest checkpoint, where there is none otherwise. OSError.
+    """
+    removed = remove_unfinished(folder)
+    if (folder / CHECKPOINTS).is_dir():
+        if not (folder / HISTORY).exists():
+            with suppress(ValueError, FileNotFoundError):  # no whole checkpoint: then none has it
+                rows = checkpoints.newest_whole(folder / CHECKPOINTS)[0].state["history"]
+                write_history(folder, [Epoch(**row) for row in rows])
+        checkpoints.remove_ring(folder / CHECKPOINTS)
+        removed.append(f"{CHECKPOINTS}/")
+    if best := best_kept(folder, read_history(folder)):
+        removed += sorted(path.name for epoch, path in best_files(folder).items() if epoch != best.epoch)
+        remove_best(folder, keep={best.epoch})
+    return removed
 
 
 def write_skipped(folder: Path, skipped: Mapping[str, str]) -> None:
@@ -387,7 +444,7 @@ def _open_stopped(opened: _Opened) -> Trained:
     assert settings is not None and description is not None
     checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
     if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
-        raise ValueError(f"{folder}: {settings.preparation.mean_image} is another mean image than the run began with")
+        raise ValueError(f"{folder / SETTINGS}: images are prepared in another way than when the run began")
     net = settings.build(init="zeros")
     net.load_state_dict(checkpoint.delivered_weights())
     return Trained(net, description.preparation, settings.classes, settings.data, description)

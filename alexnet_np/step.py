@@ -35,7 +35,10 @@ from .optim import SGD
 
 
 class NotFiniteError(ArithmeticError):
-    """A step met NaN or infinity; the message says in which layer first. The weights are those before the step."""
+    """NaN or infinity where numbers are expected; the message says where.
+
+    A step that meets them leaves the weights as they were before it, and names the layer where they appear first.
+    """
 
 
 class Step:

@@ -11,19 +11,21 @@ On a CPU the same seed, machine and number of threads give the same bits, also w
 saved (``checkpoints``) and taken up again on the way. On another device a run goes on with other masks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from math import isnan, log
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from . import generators, optim
 from .averaging import WeightAverage
 from .backend import to_numpy
 from .checkpoints import Checkpoint
 from .data import WORKERS, DataError, Dataset, Loader, Preparation
-from .data.digests import digests
+from .data.digests import Digests
 from .data.transfer import Transfer
 from .layers import Container
 from .metrics import Evaluation, evaluate
@@ -104,7 +106,7 @@ class Trainer:
         as_bytes = net.device == "gpu"
         self.train = Loader(train, preparation, recipe.batch_size, recipe.seed, workers, as_bytes=as_bytes)
         self.test = Loader(test, preparation, recipe.batch_size, workers=workers, as_bytes=as_bytes)
-        self.digests = digests(train, test, preparation)
+        self.digests = Digests.of(train, test, preparation)
         self.sgd = recipe.new_optimizer(net.parameters())
         self.step = Step(net, self.sgd, label_smoothing=recipe.label_smoothing, parts=recipe.accumulate)
         self.schedule = recipe.new_schedule(self.sgd, len(self.train))
@@ -197,10 +199,17 @@ class Trainer:
         return self.average.in_place() if self.average else nullcontext()
 
     def evaluate(self, batches: Iterable[tuple[Any, Any]]) -> Evaluation:
-        """Test the weights that are to be delivered. DataError where none of the pictures can be read."""
+        """Test the weights that are to be delivered.
+
+        DataError where none of the images can be read. NotFiniteError where the training has diverged: the last step
+        may have made weights that are NaN, or that make every answer NaN.
+        """
         try:
             with self.delivered():
+                _raise_if_not_finite(self.net.backend.xp, self.net.state_dict())
                 return evaluate(self.net, self._new_transfer()(batches))
+        except NotFiniteError as error:
+            raise NotFiniteError(f"the test after step {self.steps_done}: {error}") from error
         except ValueError as error:
             number = len(self.test.dataset)
             if len(self.test.skipped) < number:
@@ -234,15 +243,18 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """All that decides how the training goes on: weights, their average, velocities, schedule, masks, position.
 
-        Order and crops follow from the seed and the position; the best epoch, from the history.
+        Order and crops follow from the seed and the position; the best epoch, from the history. NotFiniteError where
+        the training has diverged: a run that is resumed from there would, too.
         """
         self._read()
         tensors = {f"net.{name}": to_numpy(array) for name, array in self.net.state_dict().items()}
         tensors |= {f"velocity.{name}": to_numpy(array) for name, array in self.sgd.velocities.items()}
         if self.average:
             tensors |= {f"average.{name}": to_numpy(array) for name, array in self.average.arrays.items()}
+        _raise_if_not_finite(np, tensors)
+        tensors |= {f"data.{name}": numbers for name, numbers in self.digests.images.items()}
         state = {
-            "data": self.digests,
+            "data": self.digests.texts,
             "epoch": self.epoch,
             "batch": self.batch,
             "schedule": self.schedule.state(),
@@ -258,11 +270,8 @@ class Trainer:
         ValueError or KeyError, and nothing changed, where the network, the pictures or their preparation are others.
         """
         state, backend = checkpoint.state, self.net.backend
-        if others := [name for name, digest in self.digests.items() if state["data"][name] != digest]:
-            raise ValueError(
-                f"checkpoint: the data are not those that the run began with, which had other {' and '.join(others)} "
-                "(paths, classes and order of the pictures, settings and mean image have to be the same)"
-            )
+        if difference := self.digests.difference(state["data"], checkpoint.part("data")):
+            raise ValueError(f"checkpoint: {other_data(difference)}")
         same_masks = state["dropout"]["gpu"] == (self.net.device == "gpu")  # each draws masks of its own
         if same_masks:
             generators.check_states(self.net, state["dropout"]["states"])
@@ -277,6 +286,21 @@ class Trainer:
         self.history = [Epoch(**row) for row in state["history"]]
         if same_masks:
             generators.set_states(self.net, state["dropout"]["states"])
+
+
+def other_data(difference: str) -> str:
+    """A sentence that a run cannot go on with other data than it began with. See ``Digests.difference``."""
+    return (
+        f"the data are not those that the run began with: {difference}; paths within the data's folder, classes, order "
+        "and sizes of the images, settings and mean image have to be the same"
+    )
+
+
+def _raise_if_not_finite(xp: Any, arrays: Mapping[str, Any]) -> None:
+    """NotFiniteError with the name of the first of these arrays that holds NaN or infinity."""
+    for name, array in arrays.items():
+        if not bool(xp.isfinite(array).all()):
+            raise NotFiniteError(f"NaN or infinity in {name}")
 
 
 def unlikely_first_loss(loss: float, num_classes: int) -> str | None:

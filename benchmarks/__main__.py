@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from alexnet_np import strict_json
+
 from . import compare, gpu, machine, plots, readme, report
 from .contenders import ENTRIES, Entry
 from .run import Run, Settings
@@ -181,7 +183,7 @@ def _read(path: Path) -> Any:
 def _write(result: report.Result, path: Path) -> None:
     """Whole or not at all: a run takes long, and may be stopped while this happens."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part.write_text(strict_json.dumps(result, indent=1) + "\n", encoding="utf-8")
     part.replace(path)
 
 

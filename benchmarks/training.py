@@ -9,7 +9,6 @@ makes it grow from step to step. How much of a distance means nothing, the third
 other dropout masks, as another seed would give.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from alexnet_np import backend, data, layers, metrics, models, runs
+from alexnet_np import backend, data, layers, metrics, models, runs, strict_json
 from alexnet_np.recipe import Recipe
 from alexnet_np.training import Trainer
 
@@ -205,7 +204,7 @@ def _channels_first(images: np.ndarray) -> torch.Tensor:
 def write(result: Result, folder: Path) -> str:
     """The result, its report and the plot, into a folder; the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    (folder / RESULT).write_text(strict_json.dumps(result) + "\n", encoding="utf-8")
     words = text(result)
     (folder / REPORT).write_text(words, encoding="utf-8")
     draw(result, folder / PLOT)

@@ -2,7 +2,6 @@
 
 import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from pictures import small_network
 from pretended_gpu import gpu_book_problem, pretend_with_gpu_book
+from processes import start
 from small_training import PREPARATION, RECIPE, assert_same, new_trainer, pictures, train, weights_of, without_times
 
 from alexnet_np import checkpoints, models, runs
@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_network_or_data_set_changes_nothing():
     before = weights_of(other.net)
     with pytest.raises(ValueError, match=r"classifier\.4\.weight: expected shape \(16, 4\), got \(16, 3\)"):
         other.resume(checkpoint)
-    with pytest.raises(ValueError, match="not those that the run began with, which had other training pictures"):
+    with pytest.raises(ValueError, match=r"that the run began with: other training images \(24 then, 25 now\)"):
         Trainer(other.net, pictures(25), other.test.dataset, PREPARATION, RECIPE).resume(checkpoint)
     assert_same(weights_of(other.net), before)
     assert (other.epoch, other.batch) == (0, 0)
@@ -302,9 +302,31 @@ def test_without_a_whole_checkpoint_there_is_a_sentence_and_nothing_is_lost(stop
     assert names(stopped) == before
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(whole, stopped):
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_so(whole, stopped, capsys):
     checkpoints.remove_ring(stopped / "checkpoints")
+    capsys.readouterr()
     assert_resumed(whole)
+    out = capsys.readouterr().out
+    assert out.startswith("Warning: run has no checkpoint, for its process ended before the first one: it begins anew")
+    assert "best-epoch-1.safetensors, best-epoch-2.safetensors: of the training that was lost; kept until" in out
+
+
+def test_best_weights_of_a_training_that_was_lost_stay_until_that_epoch_is_trained_again(stopped, monkeypatch):
+    """Killed without a checkpoint again and again: what is there is never less than before."""
+    checkpoints.remove_ring(stopped / "checkpoints")
+    lost = runs.best_files(stopped)[2].rename(runs.best_path(stopped, 3))
+    before = lost.read_bytes()
+    there = []
+
+    def look(trainer, result):
+        there.append({epoch: path.read_bytes() == before for epoch, path in runs.best_files(stopped).items()})
+        return end_epoch(trainer, result)
+
+    end_epoch = Trainer.end_epoch
+    monkeypatch.setattr(Trainer, "end_epoch", look)
+    assert main(["train", "--resume", "run", "--checkpoint-minutes", "10"]) == 0
+    assert [best[3] for best in there] == [True, True, True]
+    assert all(not lost.exists() or lost.read_bytes() != before for lost in runs.best_files(stopped).values())
 
 
 def test_a_run_that_was_killed_during_its_first_checkpoint_begins_anew(whole, stopped):
@@ -351,25 +373,6 @@ def test_a_folder_that_cannot_be_written_to_is_told_of(whole, stopped, capsys, m
 
 
 # ---- SIGKILL
-
-SMALL_COMMAND = f"""if True:
-    import sys
-    sys.path.insert(0, {str(Path(__file__).parent)!r})
-    from pictures import small_network
-    from alexnet_np import models
-    models.alexnet = small_network
-    from alexnet_np.cli import main
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-def start(*argv):
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", SMALL_COMMAND, "train", *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")

@@ -391,8 +391,11 @@ def test_a_run_that_is_set_back_before_its_best_epoch_has_the_best_until_there(c
     there = []
     accuracies_are(monkeypatch, 0.2, 0.25, 0.3, before=lambda: there.append(best_epochs_in("early")))
     assert main(["train", "--resume", "early"]) == 0
-    assert there[0] == [1]  # that of the second is of another second epoch
-    assert "the weights of epoch 1 are the result\n" in capsys.readouterr().out
+    # That of the second is of another second epoch: it stays until there is one again.
+    assert there == [[1, 2], [1], [1]]
+    out = capsys.readouterr().out
+    assert "best-epoch-2.safetensors: of the training that was lost; kept until that epoch is trained again" in out
+    assert "the weights of epoch 1 are the result\n" in out
     assert Path("early", runs.WEIGHTS).read_bytes() == best_of_the_first
     assert best_epochs_in("early") == [1]
 
@@ -404,6 +407,25 @@ def test_weights_that_no_checkpoint_wants_go_when_there_are_better_ones(colours,
     assert train(colours, "--epochs", "5", "--checkpoint-minutes", minutes, "--out", "run") == 0
     assert there == [[], [1], [2], [3], [3]]
     assert best_epochs_in("run") == [5]
+
+
+@pytest.mark.parametrize("part", ["confusion_figure", "training_figure", "sample", "first_kernels"])
+def test_a_drawing_that_fails_is_a_warning(colours, monkeypatch, capsys, part):
+    def fail(*args):
+        raise KeyError("a mistake of matplotlib")
+
+    monkeypatch.setattr(f"alexnet_np.figures.{part}", fail)
+    assert train(colours, "--out", "run") == 0
+    figure = "confusion.png" if part == "confusion_figure" else "figure.png"
+    out, err = capsys.readouterr()
+    assert f"Warning: {figure} is missing ('a mistake of matplotlib')" in out
+    assert err == ""
+    assert files("run") == FILES - {figure}
+    if part == "confusion_figure":
+        assert main(["evaluate", "--weights", "run", "--out", "there"]) == 0
+        out, err = capsys.readouterr()
+        assert "top-1" in out
+        assert err == "Warning: confusion.png is missing ('a mistake of matplotlib')\n"
 
 
 def test_a_table_that_cannot_be_written_is_named():
@@ -459,14 +481,17 @@ def test_resume_refuses_other_data_than_the_run_began_with(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
         assert train(folder, "--mean-image", "mean.npy", "--out", "run") == 130
-    np.save("mean.npy", np.full((73, 73, 3), 101, np.float32))
-    assert "not those that the run began with, which had other preparation (" in fails(
-        capsys, "train", "--resume", "run"
-    )
-    np.save("mean.npy", np.full((73, 73, 3), 100, np.float32))
+    Path("mean.npy").unlink()  # the run has its own copy
     (folder / "red" / "1.png").rename(folder / "blue" / "9.png")
-    assert "which had other training pictures and test pictures (" in fails(capsys, "train", "--resume", "run")
+    said = fails(capsys, "train", "--resume", "run")
+    assert re.search(
+        r"began with: other training images \(the first that differs is .*blue.\d\.png\) and other test", said
+    )
     (folder / "blue" / "9.png").rename(folder / "red" / "1.png")
+    settings = (Path("run") / runs.SETTINGS).read_text()
+    (Path("run") / runs.SETTINGS).write_text(settings.replace('"mirror": true', '"mirror": false'))
+    assert "began with: other preparation;" in fails(capsys, "train", "--resume", "run")
+    (Path("run") / runs.SETTINGS).write_text(settings)
     assert main(["train", "--resume", "run"]) == 0
 
 
@@ -522,12 +547,13 @@ def test_files_that_are_passed_over_are_told_of_once(tmp_path, capsys):
 @pytest.mark.parametrize("steps", [1, 2])  # of one an epoch: before the first epoch has ended, and after
 def test_a_resumed_run_keeps_the_list_of_those_that_could_not_be_read(tmp_path, monkeypatch, capsys, steps):
     folder = write_class_folders(tmp_path / "data", 5)
-    (folder / "red" / "1.png").write_text("no image")
-    (folder / "blue" / "1.png").write_text("no image")
+    mended = (folder / "red" / "1.png").read_bytes()
+    for name in ("red", "blue"):
+        (folder / name / "1.png").write_bytes(bytes(len(mended)))
     with monkeypatch.context() as patch:
         stop_after(patch, steps)
         assert train(folder, "--out", "run", "--batch-size", "12") == 130
-    shutil.copy(folder / "red" / "0.png", folder / "red" / "1.png")
+    (folder / "red" / "1.png").write_bytes(mended)
     assert main(["train", "--resume", "run"]) == 0
     assert capsys.readouterr().out.count("Warning: 2 pictures could not be read") == 1
     assert set(runs.read_skipped(Path("run"))) == {str(folder / name / "1.png") for name in ("red", "blue")}
@@ -625,7 +651,7 @@ def test_a_run_says_what_gpu_it_was_trained_on(colours, finished, monkeypatch):
     )
     cuda = SimpleNamespace(runtime=runtime, Device=lambda: SimpleNamespace(id=1))
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="14.2.0", cuda=cuda))
-    runs.Settings.read(finished).write(Path(), "gpu")
+    runs.Settings.read(finished).write(Path(), "gpu", {})
     made_with = json.loads(Path(runs.SETTINGS).read_text())["made_with"]
     assert made_with["cupy"] == "14.2.0"
     assert made_with["cuda"] == "runtime 13000, driver 13010"
@@ -647,14 +673,33 @@ def test_evaluate_tests_the_newest_run_on_its_own_test_pictures(finished, capsys
     assert f"top-1 {100 * result['top1']:.1f} %" in capsys.readouterr().out
 
 
-def test_evaluate_takes_other_data(finished, colours, capsys):
+def test_evaluate_takes_other_data(tmp_path, finished, capsys):
+    other = write_class_folders(tmp_path / "other", 5, seed=1)
     capsys.readouterr()
-    assert main(["evaluate", "--data", str(colours), "--weights", str(finished), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 15
+    assert main(["evaluate", "--data", str(other), "--weights", str(finished), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["images"], result["notes"]) == (15, [])
 
 
-def test_evaluate_writes_the_confusion_matrix_where_it_is_asked_to(finished, colours):
-    assert main(["evaluate", "--data", str(colours), "--weights", str(finished), "--out", "there/too"]) == 0
+def test_evaluate_knows_the_runs_own_data_in_another_place(tmp_path, finished, colours, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    shutil.copytree(colours, tmp_path / "moved")
+    for weights_of in (finished, finished / runs.WEIGHTS):
+        assert main(["evaluate", "--weights", str(weights_of), "--data", "moved", "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["images"], result["loss"]) == (3, expected["loss"])
+        [note] = result["notes"]
+        assert note == f"moved has the images of {finished}: only those that were not trained on are tested"
+    settings = finished / runs.SETTINGS
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data": "nowhere"}))
+    assert "name its new place with --data" in fails(capsys, "evaluate")
+
+
+def test_evaluate_writes_the_confusion_matrix_where_it_is_asked_to(tmp_path, finished):
+    other = write_class_folders(tmp_path / "other", 5, seed=1)
+    assert main(["evaluate", "--data", str(other), "--weights", str(finished), "--out", "there/too"]) == 0
     assert files("there/too") == {"classes.csv", "confusion.csv", "confusion.png"}
     with Path("there/too/confusion.csv").open(newline="") as file:
         header, *rows = csv.reader(file)

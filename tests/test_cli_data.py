@@ -143,6 +143,16 @@ class TestAugment:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         assert "pip install 'alexnet-np[demo]'" in fails(capsys, "augment", "--preview", "s.png", "--data", "colours")
 
+    def test_a_drawing_that_fails_is_said_and_the_mean_image_is_there(self, folder, capsys, monkeypatch):
+        def fail(*args, **kwargs):
+            raise KeyError("a mistake of matplotlib")
+
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+        command = ["augment", "--preview", "s.png", "--write-mean-image", "m.npy", "--data", "colours", "--size", "16"]
+        assert main(command) == 2
+        assert capsys.readouterr().err == "alexnet-np augment: s.png could not be drawn ('a mistake of matplotlib')\n"
+        assert Path("m.npy").exists()
+
 
 class TestTrain:
     def test_settings_of_augmentation_that_make_no_sense_are_said_in_a_sentence(self, folder, capsys):

@@ -1,17 +1,17 @@
 """``alexnet-np``: train, evaluate, predict, check-data, augment, summary, ... One module a command.
 
-Exit codes: 0 all is well; 1 a check failed; 2 bad input, said in one sentence; 130 stopped by Ctrl-C.
+Exit codes: 0 all is well; 1 a check failed; 2 bad input, said in one sentence; 130 stopped by Ctrl-C
+or another signal.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
 from .. import __version__
-from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
-from .common import UserError, sentences
+from . import augment, beginning, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
+from .common import UserError, discard, sentences
 
 COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
 
@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     whole = parser()
     args, others = whole.parse_known_args(argv)
     try:
-        if path := train.config_file(args):
+        if path := beginning.config_file(args):
             with sentences():
-                args.parser.set_defaults(**train.file_settings(path, args))
+                args.parser.set_defaults(**beginning.file_settings(path, args))
             args, others = whole.parse_known_args(argv)
         if args.run is benchmark.run:
             args.others = others
@@ -35,10 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"alexnet-np {args.command}: {error}", file=sys.stderr)
+        try:
+            print(f"alexnet-np {args.command}: {error}", file=sys.stderr)
+        except OSError:  # nobody reads it
+            discard(sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has gone, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -7,9 +7,13 @@ pictures, pixel by pixel, as the 2012 network subtracts it.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .augmentation import add_augmentation, augmented
 from .common import UserError, add_download, count, fetch, natural, sentences
+
+if TYPE_CHECKING:
+    from ..data import Data, Preparation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,17 +54,6 @@ def run(args: argparse.Namespace) -> int:
                 preparation.for_testing(picture)
             except ValueError as error:
                 raise UserError(f"{loaded.train.where(number)}: {error}") from error
-            label = loaded.train.classes[loaded.train.labels[number]]
-            title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
-            try:
-                from ..data.contact_sheet import contact_sheet
-
-                contact_sheet(args.preview, picture, preparation, title, seed)
-            except ImportError as error:
-                raise UserError(
-                    f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}"
-                ) from error
-            print(args.preview)
         if args.write_mean_image is not None:
             side = preparation.resize
             total = len(loaded.train)
@@ -74,4 +67,21 @@ def run(args: argparse.Namespace) -> int:
                 np.save(file, mean)
             colour = mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()
             print(f"{args.write_mean_image}: {side}x{side}, mean colour {colour}")
+        if args.preview is not None:
+            _draw(args.preview, loaded, number, preparation, f"augmentation {args.augment!r}", seed)
+            print(args.preview)
     return 0
+
+
+def _draw(path: Path, loaded: "Data", number: int, preparation: "Preparation", what: str, seed: int) -> None:
+    """Draw the sheet. UserError where that fails, whatever matplotlib says."""
+    picture = loaded.train.image(number)
+    label = loaded.train.classes[loaded.train.labels[number]]
+    try:
+        from ..data.contact_sheet import contact_sheet
+
+        contact_sheet(path, picture, preparation, f"{loaded.name}, {label}: {what}", seed)
+    except ImportError as error:
+        raise UserError(f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}") from error
+    except Exception as error:
+        raise UserError(f"{path} could not be drawn ({error})") from error

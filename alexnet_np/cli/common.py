@@ -1,12 +1,13 @@
 """What several commands share: arguments, and errors as sentences."""
 
 import argparse
-import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from .. import strict_json
 from ..backend import DEVICES, DeviceError
 
 if TYPE_CHECKING:
@@ -46,7 +47,14 @@ def _sentence(error: Exception) -> str:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+    print(strict_json.dumps(value, indent=2))
+
+
+def discard(stream: TextIO) -> None:
+    """Print to nowhere from here on: who read this stream has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def add_model(parser: argparse._ActionsContainer, default: str = "alexnet") -> None:

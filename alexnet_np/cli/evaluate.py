@@ -2,7 +2,7 @@
 
 Without arguments the newest run in runs/ is tested on its own data, with --data on others: on the test part, or else
 on the validation part. Where there is neither, on the images of its own data that were held out of training, or on all
-class folders of others. The result says which it was.
+class folders of others. --data also takes the run's own images in another place. The result says which part it was.
 
 The classes of the data are found among the network's by name, whatever their order. Where one side has only numbers
 they are matched by position, and a note says so.
@@ -11,6 +11,7 @@ they are matched by position, and a note says so.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,9 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..data.sources import Tested
     from ..metrics import Evaluation
+    from ..runs import Trained
 
 
 NOTES = 10  # about data; check-data has all
@@ -78,10 +81,7 @@ def run(args: argparse.Namespace) -> int:
         path = args.weights or runs.latest()
         trained = runs.open_trained(path, args.model, args.variant)
         net = trained.net.to(args.device)
-        source: str | None = args.data or trained.data
-        if source is None:
-            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
-        tested = data.sources.open_test(source, held_out=args.data is None)
+        source, tested = _tested(args.data, trained, Path(path))
         test = tested.dataset
         known, assumed = known_names(trained, args.classes)
         if assumed and known and not set(test.classes) <= set(known):
@@ -126,13 +126,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _tested(source: str | None, trained: "Trained", path: Path) -> "tuple[str, Tested]":
+    """What is tested on, and its test images: of the run's own data, those that were not trained on."""
+    from ..data import sources
+
+    if source is None:
+        if trained.data is None:
+            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
+        try:
+            return trained.data, sources.open_test(trained.data, held_out=True)
+        except FileNotFoundError as error:
+            raise ValueError(f"{error}; where it was moved, name its new place with --data") from error
+    folder = path if path.is_dir() else path.parent
+    if trained.data is None or not _has_images_of(folder, source, trained):
+        return source, sources.open_test(source)
+    tested = sources.open_test(source, held_out=True)
+    note = f"{source} has the images of {folder}: only those that were not trained on are tested"
+    return source, replace(tested, notes=[note, *tested.notes])
+
+
+def _has_images_of(run: Path, source: str, trained: "Trained") -> bool:
+    """Whether a run was trained on the images of ``source``."""
+    from .. import data, runs
+    from ..data.digests import TEST, TRAINING, Digests
+
+    if not (known := runs.data_digests(run)):
+        return False
+    try:
+        loaded = data.load(source)
+    except data.DataError:  # a test set alone is no data to train on
+        return False
+    found = Digests.of(loaded.train, loaded.test, trained.preparation).texts
+    return all(found[name] == known.get(name) for name in (TRAINING, TEST))
+
+
 def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:
     from .. import runs
 
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_evaluation(folder, classes, result)
     if find_spec("matplotlib"):
-        from .. import figures
+        from .. import artist, figures
 
         title = f"{what}: accuracy {100 * result.top1:.1f} %"
-        figures.confusion_figure(folder / runs.CONFUSION_FIGURE, title, classes, result)
+        job = artist.Job(figures.confusion_figure, folder / runs.CONFUSION_FIGURE, (title, classes, result))
+        artist.draw([job], lambda warning: print(warning, file=sys.stderr))

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
             batch = next(batches, None)
         if batch is None:
             break
-        answers = metrics.probabilities(net, np.stack([prepared for _, prepared in batch]))
+        with sentences(ArithmeticError):
+            answers = metrics.probabilities(net, np.stack([prepared for _, prepared in batch]))
         for (image, _), probabilities in zip(batch, answers, strict=True):
             top = np.argsort(-probabilities, kind="stable")[:5]
             guesses = [{"class": names[k], "probability": float(probabilities[k])} for k in top]

@@ -1,24 +1,42 @@
 """What a training run tells a person, and how it puts it."""
 
 import sys
+from collections.abc import Callable
+from errno import EINVAL, EIO, EPIPE
 from math import log
 from typing import TYPE_CHECKING
+
+from .common import discard
 
 if TYPE_CHECKING:
     from ..training import Epoch, Progress, Trainer
 
 
-class Say:
-    """Prints for a person: to standard output, or beside it where that is a program's."""
+UNREAD = (EPIPE, EINVAL)  # Windows says the latter
 
-    def __init__(self, json: bool) -> None:
+
+class Say:
+    """Prints for a person: to standard output, or beside it where that is a program's. Never raises OSError.
+
+    Where a terminal has gone (a lost connection, nohup), nothing more is printed. Where the reader of a pipe has gone,
+    as in ``... | head``, ``unread`` is called, too.
+    """
+
+    def __init__(self, json: bool, unread: Callable[[], None]) -> None:
         self.file = sys.stderr if json else sys.stdout
+        self.unread = unread
 
     def __call__(self, text: str) -> None:
         from tqdm import tqdm
 
-        tqdm.write(text, file=self.file)  # above the bar, where there is one
-        self.file.flush()
+        try:
+            tqdm.write(text, file=self.file)  # above the bar, where there is one
+            self.file.flush()
+        except OSError as error:  # a full disk may have room again
+            if error.errno in (EIO, *UNREAD):
+                discard(self.file)
+            if error.errno in UNREAD:
+                self.unread()
 
 
 def first_loss(loss: float, num_classes: int) -> str:
@@ -27,6 +45,13 @@ def first_loss(loss: float, num_classes: int) -> str:
     if warning := unlikely_first_loss(loss, num_classes):
         return f"Warning: {warning}"
     return f"first loss {loss:.3f}; a network that knows nothing has ln {num_classes} = {log(num_classes):.3f}"
+
+
+def checkpoints(minutes: float) -> str:
+    if not minutes:
+        return "A checkpoint after each step"
+    each = "every minute" if minutes == 1 else f"every {minutes:g} minutes"
+    return f"A checkpoint {each}: a crash loses what came after the last one"
 
 
 def position(trainer: "Trainer") -> str:

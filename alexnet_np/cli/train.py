@@ -1,8 +1,8 @@
 """Train AlexNet, by default on 1,797 real handwritten digits: no download, a few minutes on two cores.
 
-The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C, or
-SIGTERM, stops after the step in hand and leaves a checkpoint that --resume continues from, with the same result
-as without the stop; after a crash it continues from the last checkpoint. docs/training.md says more.
+The result is a folder, runs/NAME: weights.safetensors, history.csv, figure.png and more. Ctrl-C, SIGTERM
+or a closed terminal stops after the step in hand and leaves a checkpoint that --resume continues from, with the same
+result as without the stop; after a crash it continues from the last checkpoint. docs/training.md says more.
 
 The test images are looked at after every epoch: those in val/ or test/, or a fifth that is held out. Where they choose
 something (the best epoch, --early-stopping, --schedule plateau, or you among several runs), they are what is usually
@@ -11,16 +11,16 @@ that no run has been chosen by. Of data with train/, val/ and test/ the last is 
 """
 
 import argparse
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..backend import PRECISIONS
-from . import config, telling
-from .augmentation import add_augmentation, augmented
+from . import beginning, telling
+from .augmentation import add_augmentation
+from .beginning import Begun
 from .common import (
     UserError,
     add_device,
@@ -29,7 +29,6 @@ from .common import (
     add_model,
     amount,
     count,
-    fetch,
     listed,
     print_json,
     sentences,
@@ -39,6 +38,7 @@ from .stop import Stopped, StopRequest
 
 if TYPE_CHECKING:
     from ..data import Data
+    from ..recipe import Recipe
     from ..runs import Settings
     from ..training import Trainer
     from .keeping import Keeper
@@ -108,77 +108,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .. import backend, checkpoints, fine_tuning, runs, training
-    from ..data import WORKERS, DataError
+    from .. import runs
+
+    stop = StopRequest()
+    say = telling.Say(args.json, unread=stop.make)
+    with ExitStack() as held:  # the lock on the folder
+        with sentences():
+            recipe = _check(args)
+            if args.resume is None:
+                begun = beginning.begin(args, recipe, say, held)
+            else:
+                lock = beginning.locked(args.resume, held, say)
+                if (lock.folder / runs.WEIGHTS).exists():
+                    return beginning.clean_up(args, say, lock.folder)
+                begun = beginning.resume(args, recipe, say, lock)
+        return _run(args, say, stop, begun)
+
+
+def _check(args: argparse.Namespace) -> "Recipe":
+    """What can be seen from the settings, before the slow part."""
+    from .. import backend
+
+    recipe = chosen_recipe(args)
+    if args.tensorboard and find_spec("tensorboardX") is None:
+        raise UserError("--tensorboard: tensorboardX is not installed (pip install 'alexnet-np[tensorboard]')")
+    backend.get(args.device, precision=args.precision)
+    if args.resume is not None:
+        beginning.check_resumed(args)
+    return recipe
+
+
+def _run(args: argparse.Namespace, say: telling.Say, stop: StopRequest, begun: Begun) -> int:
+    """Train to the end, or to a stop, and say what came of it."""
+    from ..data import DataError
     from ..data.remarks import counted
+    from ..run_lock import FolderGoneError
     from ..step import NotFiniteError
     from .keeping import Keeper
 
-    say = telling.Say(args.json)
-    with sentences():
-        recipe = chosen_recipe(args)
-        if args.tensorboard and find_spec("tensorboardX") is None:
-            raise UserError("--tensorboard: tensorboardX is not installed (pip install 'alexnet-np[tensorboard]')")
-        backend.get(args.device, precision=args.precision)  # before the slow part
-        settings, data = _new_run(args) if args.resume is None else _run_to_resume(args)
-        checkpoint = None
-        if args.resume and checkpoints.in_ring(args.resume / runs.CHECKPOINTS):
-            checkpoint, damages = checkpoints.newest_whole(args.resume / runs.CHECKPOINTS)
-            for damage in damages:
-                say(f"Warning: {damage}; the one before it is taken")
-        net = settings.build(recipe.seed, init="zeros" if checkpoint else None)
-        net.to(args.device, precision=args.precision)
-        description = settings.describe()
-        if args.weights and not checkpoint:
-            became = fine_tuning.begin_with(net, args.weights, settings.classes, description.preparation)
-            say(f"weights of {args.weights}; {became}")
-        net.output_shape((1, settings.preparation.size, settings.preparation.size, 3))
-        trainer = training.Trainer(net, data.train, data.test, settings.preparation, recipe, args.workers or WORKERS)
-        if checkpoint:
-            trainer.resume(checkpoint)
-            checkpoints.remove_after(args.resume / runs.CHECKPOINTS, trainer.steps_done)
-        folder = args.resume or runs.create_folder(args.out, data.name)
-
+    trainer, folder, outcome = begun.trainer, begun.lock.folder, None
     try:
-        with sentences(DataError, NotFiniteError, MemoryError, OSError), StopRequest() as stop:
-            if not args.resume:  # before anything else: from here on the run can be resumed
-                settings.write(folder, args.device)
-                config.write(folder / runs.CONFIG, args.parser, vars(args))
-            _introduce(say, settings, data, trainer, args.device)
-            with closing(
-                Keeper(
-                    say,
-                    trainer,
-                    description,
-                    data.name,
-                    folder,
-                    args.checkpoint_minutes,
-                    args.figure_minutes,
-                    args.tensorboard,
-                )
-            ) as keeper:
-                finished = _train(say, trainer, keeper, stop, fine_tuning=args.weights is not None)
-                if finished:
+        with sentences(DataError, FolderGoneError, NotFiniteError, MemoryError, OSError), stop:
+            _introduce(say, begun.settings, begun.data, trainer, args.device)
+            say(telling.checkpoints(args.checkpoint_minutes))
+            keeper = Keeper(
+                say,
+                trainer,
+                begun.description,
+                begun.data.name,
+                begun.lock,
+                args.checkpoint_minutes,
+                args.figure_minutes,
+                args.tensorboard,
+            )
+            with closing(keeper):
+                if _train(say, trainer, keeper, stop, fine_tuning=args.weights is not None):
                     outcome = keeper.finish()
                 else:
                     keeper.stopped()
-    except Exception:
-        if (folder / runs.WEIGHTS).exists():
-            say(f"The weights are kept. To test them when this is mended: alexnet-np evaluate --weights {folder}")
-        elif checkpoints.in_ring(folder / runs.CHECKPOINTS):
-            say(f"A checkpoint is kept. To go on when this is mended: alexnet-np train --resume {folder}")
+    except Exception as error:
+        if not begun.lock.gone:
+            _advise(say, folder, diverged=isinstance(error.__cause__, NotFiniteError))
         raise
-    finally:
-        if not args.resume:
-            runs.discard_folder(folder)
 
-    if not finished:
+    if outcome is None:
         say(f"Stopped after {telling.position(trainer)}; the checkpoint is in {folder}/")
         say(f"To go on: alexnet-np train --resume {folder}")
         return 130
     if remarks := counted([*trainer.train.remarks.values(), *trainer.test.remarks.values()]):
         say(f"Remarks of Pillow and libtiff, on images each: {listed(remarks)}")
-    say(f"In {folder}/: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    names = sorted(path.name for path in folder.iterdir() if path != begun.lock.path)
+    say(f"In {folder}/: {', '.join(names)}")
     if args.json:
         print_json({"run": str(folder), **asdict(outcome)})
     if trainer.stopped_early and trainer.best:
@@ -186,79 +186,23 @@ def run(args: argparse.Namespace) -> int:
         say(f"Stopped early: the weights of epoch {outcome.epoch} are the result{lost}")
     time, accuracy = sum(row.seconds for row in trainer.history), outcome.test_accuracy
     trained = f"{telling.epochs(trainer.epoch)} in {telling.duration(time)}"
-    say(f"{data.name}: {trained}, test accuracy {telling.percent(accuracy)}")
+    say(f"{begun.data.name}: {trained}, test accuracy {telling.percent(accuracy)}")
     return 0
 
 
-def file_settings(path: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The settings in a file, where ``args`` are the flags. Errors: see config.read.
+def _advise(say: telling.Say, folder: Path, diverged: bool) -> None:
+    """After an error: what is kept, and how to go on from it."""
+    from .. import checkpoints, runs
 
-    The first versions wrote variant = "paper" for every model: it is left out for models without variants.
-    """
-    from .. import runs
-
-    settings = config.read(path, args.parser)
-    weights = args.weights or settings.get("weights")  # which may say the model
-    model = args.model or settings.get("model") or (None if weights else "alexnet")
-    if model not in (None, runs.WITH_VARIANTS) and settings.get("variant") == "paper":
-        del settings["variant"]
-    return settings
-
-
-def config_file(args: argparse.Namespace) -> Path | None:
-    """The file whose settings are the defaults of the flags: the one that is named, or that of a run to resume."""
-    from .. import runs
-
-    if args.command != "train":
-        return None
-    if args.resume is None:
-        return args.config
-    if args.config is not None:
-        raise UserError("--resume continues with the run's own settings: leave out --config")
-    if not (args.resume / runs.CONFIG).is_file():
-        raise UserError(f"{args.resume} is no folder of a training run: there is no {runs.CONFIG} in it")
-    return args.resume / runs.CONFIG
-
-
-def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
-    """Also says in ``args`` what was left open: see config.write."""
-    from .. import data, runs
-
-    _choose_model(args)
-    fetch(args)
-    args.data = data.sources.DIGITS if args.data == data.sources.DIGITS else str(Path(args.data).resolve())
-    args.weights = args.weights and str(Path(args.weights).resolve())
-    args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())
-    loaded = data.load(args.data)
-    preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
-    args.size = preparation.size
-    return runs.Settings(args.model, args.variant, loaded.train.classes, args.data, preparation), loaded
-
-
-def _choose_model(args: argparse.Namespace) -> None:
-    """Say in ``args`` which network it is, that of --weights where they say so."""
-    from .. import runs
-
-    choose = partial(runs.model_of, args.weights) if args.weights else runs.chosen_model
-    args.model, args.variant = choose(args.model, args.variant)
-
-
-def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data]":
-    from .. import data, runs
-
-    settings = runs.Settings.read(args.resume)
-    own = file_settings(args.resume / runs.CONFIG, args)
-    fixed = config.outside_group(args.parser, "run")
-    others = [name for name in fixed if getattr(args, name) != own.get(name)]  # None is not in the file
-    if others := others + ["out"] * (args.out is not None):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
-    if (args.resume / runs.WEIGHTS).exists():
-        raise UserError(f"{args.resume} is finished: there is nothing to resume")
-    loaded = data.load(settings.data)
-    if loaded.train.classes != settings.classes:
-        raise UserError(f"{settings.data} has other classes than when {args.resume} began")
-    return settings, loaded
+    if (folder / runs.WEIGHTS).exists():
+        say(f"The weights are kept. To test them when this is mended: alexnet-np evaluate --weights {folder}")
+    elif checkpoints.in_ring(folder / runs.CHECKPOINTS) and diverged:
+        say(
+            "A checkpoint from before is kept. To resume it leads to the same; to begin a new run with its weights: "
+            f"alexnet-np train --weights {folder} --lr RATE, with a lower rate"
+        )
+    elif checkpoints.in_ring(folder / runs.CHECKPOINTS):
+        say(f"A checkpoint is kept. To go on when this is mended: alexnet-np train --resume {folder}")
 
 
 def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:

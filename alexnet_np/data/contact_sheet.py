@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..figures import STYLE
-from ..files import written_whole
+from .. import drawing
 from . import augmentation
 from .geometry import crop, resize, stretch
 from .preparation import Preparation
@@ -22,10 +21,6 @@ def contact_sheet(
     path: str | os.PathLike[str], image: np.ndarray, preparation: Preparation, title: str, seed: int = 0
 ) -> None:
     """Draw the sheet and save it as PNG; the file appears whole or not at all. ``image`` (H, W, 3) uint8."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     square = preparation.for_testing(image)
     rng = np.random.default_rng(seed)
     source, rectangles = _rectangles(image, preparation, rng)
@@ -35,18 +30,15 @@ def contact_sheet(
     rows.append(
         (f"All together{mirrored}: what training sees", [(square, "what the test sees"), *((t, "") for t in together)])
     )
-    with rc_context(STYLE):
-        figure: Any = Figure(figsize=(WIDTH, HEIGHT * (len(rows) + 1) + 0.5), layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-        parts = figure.subfigures(len(rows) + 1, 1, squeeze=False).flat
+    with drawing.figure(
+        path, title, (WIDTH, HEIGHT * (len(rows) + 1) + 0.5), drawing.Letters([title]), dpi=100
+    ) as drawn:
+        parts = drawn.subfigures(len(rows) + 1, 1, squeeze=False).flat
         _draw_crops(parts[0], source, rectangles, preparation)
         for part, (name, cells) in zip(parts[1:], rows, strict=True):
             for axes, (picture, text) in zip(_row(part, name), cells, strict=True):
                 axes.imshow(np.clip(picture / 255, 0, 1))
                 axes.set_xlabel(text, fontsize=9)
-        with written_whole(path) as unfinished:
-            figure.savefig(unfinished, format="png", dpi=100)
 
 
 def _row(figure: Any, name: str) -> Any:
