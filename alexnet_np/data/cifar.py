@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import Arrays, DataError
+from .dataset import Arrays, DataError, read_names
 
 SIDE = 32
+MAX_BYTES = 200_000_000  # of a file; CIFAR-100's train.bin has 154 million
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _parts(folder: Path, version: Version) -> tuple[Arrays, Arrays]:
     expected = [*version.train, version.test, version.names]
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise DataError(f"{folder}: expected {', '.join(expected)}, but {', '.join(missing)} is missing")
-    classes = (folder / version.names).read_text(encoding="utf-8").split()
+    classes = read_names(folder / version.names)
     train, test = (
         Arrays(*_records([folder / name for name in names], version.label_bytes, len(classes)), classes)
         for names in (version.train, [version.test])
@@ -80,6 +81,8 @@ def _records(paths: Sequence[Path], label_bytes: int, num_classes: int) -> tuple
     length = label_bytes + SIDE * SIDE * 3
     files = []
     for path in paths:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}")
         content = np.fromfile(path, np.uint8)
         if content.size == 0 or content.size % length:
             raise DataError(f"{path}: expected records of {length} bytes, got {content.size} bytes: it is not whole")
