@@ -33,16 +33,18 @@ from typing import Any, Self
 import numpy as np
 
 from . import __version__, checkpoints, models, weights
-from .data import Preparation, digests
+from .data import DataError, Preparation, digests
 from .data.classes import printable
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
-from .training import Epoch
+from .reading import checked, json_value, read_text, some_fields
+from .training import Epoch, State
 from .weights.description import MAX_PIXELS
 
 RUNS = Path("runs")
 CONFIG, SETTINGS = "config.toml", "run.json"
+MAX_SETTINGS = 20_000_000  # bytes of run.json: a million names of classes
 HISTORY, CONFUSION, CLASSES, SKIPPED = "history.csv", "confusion.csv", "classes.csv", "skipped.csv"
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.safetensors"
 BEST = re.compile(r"best-epoch-(\d+)\.safetensors")
@@ -110,7 +112,12 @@ class Settings:
     data: str
     preparation: Preparation
 
-    def __post_init__(self) -> None:  # the first versions wrote "paper" for every model
+    def __post_init__(self) -> None:
+        if self.model not in INPUT_SIZES:
+            raise ValueError(f"model: expected {', '.join(INPUT_SIZES)}, got {self.model!r:.200}")
+        if not self.classes:
+            raise ValueError("classes: expected at least one name, got none")
+        # The first versions wrote "paper" for every model.
         object.__setattr__(self, "variant", variant_of(self.model, self.variant))
 
     def write(self, folder: Path, device: str) -> None:
@@ -126,12 +133,13 @@ class Settings:
         path = folder / SETTINGS
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a training run: there is no {SETTINGS} in it")
+        text = read_text(path, MAX_SETTINGS)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            values = {field.name: values[field.name] for field in fields(cls)}
-            return cls(**values | {"preparation": Preparation(**values["preparation"])})
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{path}: cannot be understood ({error})") from error
+            values = json_value(text)
+        except ValueError as error:
+            raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
+        own: Self = checked(path, some_fields(values, [field.name for field in fields(cls)]), cls)
+        return own
 
     def describe(self) -> weights.Description:
         """What its weights are to say of themselves. OSError or ValueError where the mean image cannot be read."""
@@ -244,8 +252,13 @@ def read_skipped(folder: Path) -> dict[str, str]:
     """What ``write_skipped`` wrote; nothing where it has not."""
     if not (folder / SKIPPED).exists():
         return {}
-    with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row["picture"]: row["reason"] for row in csv.DictReader(file)}
+    try:
+        with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.reader(file))
+            return {picture: reason for picture, reason in rows[1:]}
+    except (csv.Error, ValueError) as error:
+        what = f"is damaged ({error}): move it away to go on without it"
+        raise DataError(f"{folder / SKIPPED} {what}") from error
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -386,7 +399,8 @@ def _open_stopped(opened: _Opened) -> Trained:
     folder, settings, description = opened.path, opened.settings, opened.description
     assert settings is not None and description is not None
     checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
-    if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
+    state: State = checked(f"{folder}: checkpoint", checkpoint.state, State)
+    if digests.of_preparation(settings.preparation) != state.data.get("preparation"):
         raise ValueError(f"{folder}: {settings.preparation.mean_image} is another mean image than the run began with")
     net = settings.build(init="zeros")
     net.load_state_dict(checkpoint.delivered_weights())

@@ -27,6 +27,7 @@ from .data.digests import digests
 from .data.transfer import Transfer
 from .layers import Container
 from .metrics import Evaluation, evaluate
+from .reading import checked
 from .recipe import Recipe
 from .step import NotFiniteError, Step
 
@@ -80,6 +81,27 @@ class Epoch:
     def rank(self) -> tuple[float, float]:
         """What makes one epoch better than another: a higher test accuracy, among equals a lower loss."""
         return self.test_accuracy, -self.test_loss
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The ``states`` of the random generators of dropout, on ``gpu`` or not."""
+
+    gpu: bool
+    states: list[Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint says beside its tensors: see ``Trainer.checkpoint``."""
+
+    data: dict[str, Any]
+    epoch: int
+    batch: int
+    schedule: dict[str, int | float]
+    progress: Progress
+    history: list[Epoch]
+    dropout: Masks
 
 
 class Trainer:
@@ -252,12 +274,39 @@ class Trainer:
         }
         return Checkpoint(state, tensors)
 
+    def _check_state(self, values: dict[str, Any]) -> None:
+        """ValueError where the state is not of the types that it has in a checkpoint, or cannot be of this run."""
+        state: State = checked("checkpoint", values, State)
+        if state.epoch < 0 or not 0 <= state.batch <= len(self.train) or len(state.history) != state.epoch:
+            expected = f"batches up to {len(self.train)} and a line of the history for each epoch"
+            got = f"epoch {state.epoch}, batch {state.batch} and {len(state.history)} lines"
+            raise ValueError(f"checkpoint: expected {expected}, got {got}")
+        if missing := sorted(self.digests.keys() - state.data.keys()):
+            raise ValueError(f"checkpoint: data: expected a digest of the {missing[0]}, found none")
+        self.schedule.check_state(state.schedule)
+
+    def _check_tensors(self, checkpoint: Checkpoint) -> None:
+        """ValueError where momentum or averages are not those of the network's parameters."""
+        shapes = {name: tuple(p.data.shape) for name, p in self.net.named_parameters()}
+        for kind, whole in (("velocity", False), ("average", self.average is not None)):
+            arrays = checkpoint.part(kind)
+            for name, array in arrays.items():
+                if name not in shapes:
+                    raise ValueError(f"checkpoint: {kind}.{name:.200}: the network has no such parameter")
+                if shapes[name] != array.shape:
+                    raise ValueError(f"checkpoint: {kind}.{name}: expected shape {shapes[name]}, got {array.shape}")
+                if array.dtype.kind != "f":
+                    raise ValueError(f"checkpoint: {kind}.{name}: expected floating-point numbers, got {array.dtype}")
+            if whole and (missing := sorted(shapes.keys() - arrays.keys())):
+                raise ValueError(f"checkpoint: expected {kind}.{missing[0]}, found none")
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a trainer of the same network, data and recipe was.
 
         ValueError or KeyError, and nothing changed, where the network, the pictures or their preparation are others.
         """
         state, backend = checkpoint.state, self.net.backend
+        self._check_state(checkpoint.state)
         if others := [name for name, digest in self.digests.items() if state["data"][name] != digest]:
             raise ValueError(
                 f"checkpoint: the data are not those that the run began with, which had other {' and '.join(others)} "
@@ -266,6 +315,7 @@ class Trainer:
         same_masks = state["dropout"]["gpu"] == (self.net.device == "gpu")  # each draws masks of its own
         if same_masks:
             generators.check_states(self.net, state["dropout"]["states"])
+        self._check_tensors(checkpoint)
         self.net.load_state_dict(checkpoint.part("net"))
         self.sgd.velocities = {name: backend.asarray(v) for name, v in checkpoint.part("velocity").items()}
         self.epoch, self.batch = state["epoch"], state["batch"]

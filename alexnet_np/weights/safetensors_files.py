@@ -22,7 +22,7 @@ import numpy as np
 
 from .bfloat16 import widened
 
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
+MAX_HEADER = 30_000_000  # bytes, for a description with a mean image; the format's own limit is 100 million
 MAX_TENSORS = 10_000  # AlexNet has 16
 METADATA = "__metadata__"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
