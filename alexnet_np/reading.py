@@ -50,6 +50,11 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
         raise ValueError(f"{path}: expected text in UTF-8 ({error})") from error
 
 
+def printable(name: str) -> str:
+    """For a terminal: what would steer it is written as Python does, \\x1b."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
 def json_value(text: str | bytes) -> Any:
     """The value of a JSON text. ValueError where it is none, or nested too deeply."""
     try:

@@ -34,11 +34,10 @@ import numpy as np
 
 from . import __version__, checkpoints, models, weights
 from .data import DataError, Preparation, digests
-from .data.classes import printable
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
-from .reading import checked, json_value, read_text, some_fields
+from .reading import checked, json_value, printable, read_text, some_fields
 from .training import Epoch, State
 from .weights.description import MAX_PIXELS
 

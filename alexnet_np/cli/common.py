@@ -162,4 +162,4 @@ def _number(text: str, kind: Any, least: float, expected: str, below: float = fl
             return value
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r:.200}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..reading import printable as printable
 from .dataset import DataError, Dataset
 
 FEW = 5  # names in a message
@@ -82,11 +83,6 @@ def positions(names: Sequence[str], known: Sequence[str]) -> list[int]:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def printable(name: str) -> str:
-    """For a terminal: what would steer it is written as Python does, \\x1b."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def quoted(names: Sequence[str]) -> str:
