@@ -43,7 +43,7 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """The text in a file in UTF-8, without a byte-order mark. Errors: see read_bytes; ValueError for other encodings."""
+    """The text in a file in UTF-8, without a byte-order mark. Errors: see read_bytes; ValueError for no UTF-8."""
     try:
         return read_bytes(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -253,8 +253,7 @@ def read_skipped(folder: Path) -> dict[str, str]:
         return {}
     try:
         with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = list(csv.reader(file))
-            return {picture: reason for picture, reason in rows[1:]}
+            return dict(list(csv.reader(file))[1:])  # ValueError where a line has not two columns
     except (csv.Error, ValueError) as error:
         what = f"is damaged ({error}): move it away to go on without it"
         raise DataError(f"{folder / SKIPPED} {what}") from error

@@ -405,7 +405,13 @@ STATES = {
     "schedule": [None, [], {}, {"steps": "3"}, {"steps": -1}, {"steps": None}, {"steps": 1.5}],
     "progress": [None, {}, {"images": "3"}],
     "history": [None, {}, [1], [[]]],
-    "dropout": [None, {}, {"gpu": 0, "states": []}, {"gpu": False, "states": [1, 2]}, {"gpu": False, "states": [{}, {}]}],
+    "dropout": [
+        None,
+        {},
+        {"gpu": 0, "states": []},
+        {"gpu": False, "states": [1, 2]},
+        {"gpu": False, "states": [{}, {}]},
+    ],
     "data": [None, [], {"training pictures": 3}],
 }
 
@@ -416,7 +422,7 @@ def test_a_state_of_another_type_is_refused_and_changes_nothing(name, value):
     other = train(new_trainer(), 1)
     before, state = weights_of(other.net), other.checkpoint().state
     checkpoint.state[name] = value
-    with pytest.raises(ValueError, match="checkpoint: |state: steps: expected"):
+    with pytest.raises(ValueError, match=r"checkpoint: |state: steps: expected"):
         other.resume(checkpoint)
     assert other.checkpoint().state == state
     assert_same(weights_of(other.net), before)

@@ -38,7 +38,7 @@ def read(path: Path, parser: argparse.ArgumentParser) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError(f"{path}: cannot be read as TOML (it is nested too deeply)") from error
     except ValueError as error:
-        raise ValueError(f"{path}: cannot be read as TOML ({str(error):.200})") from error
+        raise ValueError(f"{path}: cannot be read as TOML ({error!s:.200})") from error
     actions = _actions(parser)
     settings = {}
     for key, value in values.items():

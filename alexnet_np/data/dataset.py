@@ -56,7 +56,9 @@ def read_names(path: str | os.PathLike[str]) -> list[str]:
     if "" in names:
         raise DataError(f"{path}: expected a name in each line, got none in line {names.index('') + 1}")
     if longest := next((number for number, name in enumerate(names, 1) if len(name) > MAX_NAME), None):
-        raise DataError(f"{path}: expected names of at most {MAX_NAME:,} characters, got a longer one in line {longest}")
+        raise DataError(
+            f"{path}: expected names of at most {MAX_NAME:,} characters, got a longer one in line {longest}"
+        )
     return names
 
 

@@ -84,7 +84,7 @@ def read(path: str, side: int) -> np.ndarray:
     if shape != (side, side, 3):
         raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {shape!r:.200}")
     if dtype.kind not in "fiu":
-        raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {path}, got {str(dtype):.200}")
+        raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {path}, got {dtype!s:.200}")
     numbers = content.read()
     if len(numbers) != 3 * side * side * dtype.itemsize:
         raise ValueError(f"mean_image: {path} cannot be read as .npy (it is cut short, or too long)")

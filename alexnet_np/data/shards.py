@@ -182,7 +182,9 @@ def open_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> 
     names = [name for path in paths for name in lists[path].names]
     starts, sizes, labels = (
         [number for numbers in columns for number in numbers]
-        for columns in zip(*((lists[path].starts, lists[path].sizes, lists[path].labels) for path in paths), strict=True)
+        for columns in zip(
+            *((lists[path].starts, lists[path].sizes, lists[path].labels) for path in paths), strict=True
+        )
     )
     if classes is None:
         number = max(labels) + 1
@@ -196,7 +198,7 @@ def open_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a shard holds: its size and time of writing, and of each sample the image's name and place, and the label."""
+    """A shard's size and time of writing, and of each sample the image's name and place, and the label."""
 
     stamp: tuple[int, int]
     names: list[str]

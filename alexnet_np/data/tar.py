@@ -122,4 +122,4 @@ def _records(content: bytes) -> dict[str, str]:
 
 def _check(records: dict[str, str]) -> None:
     if records:
-        raise ValueError(f"expected no {' and '.join(records)} for all files together, got {str(records):.200}")
+        raise ValueError(f"expected no {' and '.join(records)} for all files together, got {records!s:.200}")

@@ -49,5 +49,7 @@ def test_what_is_no_whole_idx_file_is_refused_in_a_sentence(tmp_path, content, m
 def test_images_without_pixels_are_refused(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((3, 0, 0), np.uint8)))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(3, np.uint8)))
-    with pytest.raises(data.DataError, match=r"train-images-idx3-ubyte: expected images of at least one pixel, got \(3"):
+    with pytest.raises(
+        data.DataError, match=r"train-images-idx3-ubyte: expected images of at least one pixel, got \(3"
+    ):
         data.load(tmp_path)
