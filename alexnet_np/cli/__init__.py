@@ -8,16 +8,30 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from types import ModuleType
 
 from .. import __version__
-from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
-from .common import UserError, sentences
-
-COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # also while modules are imported: so they are imported within
+        return 130
+
+
+def command_modules() -> tuple[ModuleType, ...]:
+    """The modules of all commands."""
+    from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
+
+    return train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from . import benchmark, doctor, train
+    from .common import UserError, checked_threads, sentences
+
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error: a file's name need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     whole = parser()
@@ -31,17 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.others = others
         elif others:
             whole.error(f"unrecognized arguments: {' '.join(others)}")
-        code: int = args.run(args)
+        if args.run is not doctor.run:  # which has it among its findings
+            checked_threads()
+        with sentences(MemoryError):
+            code: int = args.run(args)
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"alexnet-np {args.command}: {error}", file=sys.stderr)
+        print(f"alexnet-np {args.command}: {_printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        return 130
+
+
+def _printable(message: str) -> str:
+    """Names come from files, and may hold what steers a terminal."""
+    from ..reading import printable
+
+    return "\n".join(map(printable, message.split("\n")))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"alexnet-np {__version__}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS:
+    for module in command_modules():
         summary_line, _, _ = (module.__doc__ or "").partition("\n")
         command = commands.add_parser(
             module.__name__.rpartition(".")[2].replace("_", "-"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..backend import DEVICES, DeviceError
+from ..backend import DEVICES, DeviceError, threads_problem
 
 if TYPE_CHECKING:
     from ..runs import Trained
@@ -43,6 +43,12 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, KeyError):  # whose str is the repr of its message
         return str(error.args[0])
     return f"there is not enough memory ({error})" if isinstance(error, MemoryError) else str(error)
+
+
+def checked_threads() -> None:
+    """UserError where ALEXNET_NP_NUM_THREADS says no number of threads."""
+    if problem := threads_problem():
+        raise UserError(problem)
 
 
 def print_json(value: Any) -> None:
