@@ -30,7 +30,7 @@ def command_modules() -> tuple[ModuleType, ...]:
 
 def _run(argv: Sequence[str] | None) -> int:
     from . import benchmark, doctor, train
-    from .common import UserError, checked_threads, sentences
+    from .common import UserError, checked_threads, lacks_memory, sentences
 
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error: a file's name need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -47,8 +47,12 @@ def _run(argv: Sequence[str] | None) -> int:
             whole.error(f"unrecognized arguments: {' '.join(others)}")
         if args.run is not doctor.run:  # which has it among its findings
             checked_threads()
-        with sentences(MemoryError):
+        try:
             code: int = args.run(args)
+        except (MemoryError, ImportError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            raise UserError(f"there is not enough memory ({error})") from error
         sys.stdout.flush()
         return code
     except UserError as error:

@@ -1,6 +1,7 @@
 """What several commands share: arguments, and errors as sentences."""
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,18 @@ def sentences(*kinds: type[Exception]) -> Iterator[None]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, KeyError):  # whose str is the repr of its message
         return str(error.args[0])
-    return f"there is not enough memory ({error})" if isinstance(error, MemoryError) else str(error)
+    return f"there is not enough memory ({error})" if lacks_memory(error) else str(error)
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error comes of a lack of memory, or of address space for libraries and threads (ulimit -v)."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if any(text in str(error) for text in ("failed to map segment", "can't start new thread")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def checked_threads() -> None:
