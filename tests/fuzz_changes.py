@@ -64,7 +64,14 @@ def changed_value(rng: random.Random, value: Any) -> Any:
             case 5 if isinstance(holder[key], str):
                 holder[key] = rng.choice((holder[key] * 500, holder[key][:-1], list(holder[key]), holder[key] + "\0"))
             case 5 if isinstance(holder[key], int | float):
-                holder[key] = rng.choice((-holder[key], holder[key] + 1, float(holder[key]), str(holder[key])))
+                holder[key] = rng.choice(
+                    (
+                        -holder[key],
+                        holder[key] + 1,
+                        holder[key] * 0.5 if abs(holder[key]) < 1e300 else 0.0,
+                        str(holder[key]),
+                    )
+                )
             case 6:
                 holder[key] = rng.choice(({"a": holder[key]}, [holder[key]]))
             case _:

@@ -190,7 +190,7 @@ def _read_skipped(path: Path) -> object:
     return runs.read_skipped(path.parent)
 
 
-CONFIG = {"epochs": 3, "lr": 0.1, "data": "digits", "device": "cpu", "tensorboard": False, "freeze": ["features"]}
+CONFIG = {"epochs": 3, "lr": 0.1, "data": "digits", "device": "cpu", "tensorboard": False, "freeze": "features"}
 
 
 def _train_parser() -> argparse.ArgumentParser:

@@ -205,7 +205,7 @@ def compare(path: str | os.PathLike[str], described: Layers, net: "Container") -
         try:
             net.output_shape((1, *described.image))
         except ValueError as error:
-            raise ValueError(f"weights: {path} is another network: it takes other images ({error})") from error
+            raise ValueError(f"weights: {path} is another network: it takes other images ({error!s:.300})") from error
 
 
 def _difference(ours: Operation | None, theirs: Operation | None) -> str | None:
