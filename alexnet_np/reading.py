@@ -31,15 +31,21 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 
     Raises OSError where it cannot be read; ValueError where it is larger, or a device or a pipe, which may never end.
     """
+    size = ordinary_size(path)
+    with open(path, "rb") as file:
+        content = file.read(min(most, size) + 1)
+    if len(content) > most:
+        raise ValueError(f"{path}: expected a file of at most {most:,} bytes, got a larger one")
+    return content
+
+
+def ordinary_size(path: str | os.PathLike[str]) -> int:
+    """The bytes of an ordinary file. OSError where there is none; ValueError for anything else, which may never end."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
         raise ValueError(f"{path}: expected a file, got {kind}")
-    with open(path, "rb") as file:
-        content = file.read(min(most, status.st_size) + 1)
-    if len(content) > most:
-        raise ValueError(f"{path}: expected a file of at most {most:,} bytes, got a larger one")
-    return content
+    return status.st_size
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:

@@ -67,6 +67,17 @@ def write_safetensors(folder):
     (folder / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
 
 
+def write_huge_image(folder):
+    from tarfile import GNU_FORMAT, TarInfo
+
+    with (folder / "train-0.tar").open("wb") as file:
+        for name, size in (("1.cls", 1), ("1.png", 18 * 10**9)):
+            info = TarInfo(name)
+            info.size = size
+            file.write(info.tobuf(GNU_FORMAT) + b"1".ljust(512, b"\0"))
+        file.truncate(20 * 10**9)
+
+
 def sparse(name, start=b""):
     """A file of 20 GB, of which nearly nothing is stored."""
 
@@ -96,6 +107,12 @@ ATTACKS = {
     "a device": (lambda folder: None, "dataset.read_names('/dev/zero')"),
     "a pipe": (lambda folder: os.mkfifo(folder / "pipe"), "dataset.read_names('pipe')"),
     "a pipe as settings": (lambda folder: os.mkfifo(folder / "a.toml"), "config.read(Path('a.toml'), None)"),
+    "a pipe as images": (
+        lambda folder: [os.mkfifo(folder / f"train-{name}-ubyte") for name in ("images-idx3", "labels-idx1")],
+        LOAD,
+    ),
+    "a pipe as a shard": (lambda folder: os.mkfifo(folder / "train-0.tar"), LOAD),
+    "an image of 18 GB": (write_huge_image, LOAD),
     "a pipe as a mean image": (lambda folder: os.mkfifo(folder / "mean.npy"), "mean_image.read('mean.npy', 256)"),
 }
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..reading import ordinary_size
 from .dataset import Arrays, DataError, class_names
 
 NAME = re.compile(r"(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
@@ -29,6 +30,7 @@ def read(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises OSError where it cannot be read, ValueError where it is none, or not whole, or larger than MAX_BYTES.
     """
+    ordinary_size(path)
     with open(path, "rb") as file:
         compressed = file.read(len(GZIP)) == GZIP
         file.seek(0)

@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import written_whole
-from ..reading import checked, json_value, read_bytes
+from ..reading import checked, json_value, ordinary_size, read_bytes
 from . import tar
 from .dataset import NAMES, DataError, Dataset, class_names
 from .images import SUFFIXES, PictureError, decode
@@ -39,6 +39,7 @@ INDEX = "alexnet-np-index.json"
 TEST = re.compile(r"^(val|test)", re.IGNORECASE)
 TRAIN = re.compile(r"^train", re.IGNORECASE)
 MAX_INDEX = 200_000_000  # bytes; that of ImageNet's 1.28 million images has 80 million
+MAX_PICTURE = 300_000_000  # bytes, encoded
 MAX_LABEL = 999_999
 MAX_LABEL_BYTES = 100  # of a file with a label: a number, and blanks
 MAX_UNNAMED = 10_000  # classes without names, where there are fewer samples: one wrong label would make a huge network
@@ -256,6 +257,7 @@ def _samples(path: Path) -> Iterator[Sample]:
     """The samples of a tar file. DataError where it is damaged, or does not follow the convention."""
     key, picture, label = "", None, None
     try:
+        ordinary_size(path)
         with path.open("rb") as file:
             for member in tar.members(path):
                 name = basename(member.name)
@@ -286,6 +288,9 @@ def _sample(path: Path, key: str, picture: tar.Member | None, label: bytes | Non
         raise DataError(
             f"{path}: sample {key:.200}: expected a picture and a {LABEL}, got no {LABEL if picture else 'picture'}"
         )
+    if picture.size > MAX_PICTURE:
+        expected = f"expected a picture of at most {MAX_PICTURE:,} bytes"
+        raise DataError(f"{path}: {picture.name:.200}: {expected}, got {picture.size:,}")
     digits = label.strip()
     if len(label) > MAX_LABEL_BYTES or not digits.isdigit() or int(digits) > MAX_LABEL:
         expected = f"expected a whole number from 0 to {MAX_LABEL:,}"

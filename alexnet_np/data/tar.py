@@ -11,11 +11,12 @@ POSIX's pax format (x), "LENGTH KEY=VALUE\\n". Sparse files, which are not store
 Source: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar Format".
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from ..reading import ordinary_size
 
 BLOCK = 512
 MAX_HEADER = 16_384  # bytes of a long name, or of pax records: a path has at most 4,096
@@ -35,8 +36,8 @@ class Member:
 
 def members(path: Path) -> Iterator[Member]:
     """The files in an uncompressed tar file. OSError, or ValueError where it is damaged, cut short or no tar file."""
+    end = ordinary_size(path)
     with path.open("rb") as file:
-        end = os.fstat(file.fileno()).st_size
         position = 0
         extended: dict[str, str] = {}  # what the headers before say of the next file
         while position < end:
