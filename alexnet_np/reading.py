@@ -9,7 +9,7 @@ Whoever reads a file says beside its reader how large the file may be.
 import json
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -24,6 +24,7 @@ NAMES: dict[Any, str] = {
     dict: "an object with names",
 }
 LARGEST = 2**63 - 1  # of a whole number
+MOST_PARTS = 1_000_000  # lists and objects in a JSON text
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
@@ -61,10 +62,16 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
-def json_value(text: str | bytes) -> Any:
-    """The value of a JSON text. ValueError where it is none, or nested too deeply."""
+def json_value(text: str | bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value of a JSON text; ``hook`` makes its objects. ValueError where it is none, too deep, or of too many parts.
+
+    An empty list takes 2 bytes of text and 64 of memory: more than MOST_PARTS lists and objects are not made.
+    """
+    brackets = ("[", "{") if isinstance(text, str) else (b"[", b"{")
+    if sum(map(text.count, brackets)) > MOST_PARTS:  # type: ignore[arg-type]
+        raise ValueError(f"it has more than {MOST_PARTS:,} lists and objects")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=hook)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

@@ -18,7 +18,7 @@ MEMORY, SECONDS = 1.0, 10.0  # gigabytes, and seconds of a core, for any file
 @pytest.mark.skipif(os.name == "nt", reason="it needs SIGALRM")
 def test_no_reader_is_surprised():
     result = subprocess.run(
-        [sys.executable, "fuzz.py", "--cases", "60"],
+        [sys.executable, "fuzz.py", "--cases", "40"],
         cwd=TESTS,
         capture_output=True,
         text=True,
@@ -29,7 +29,7 @@ def test_no_reader_is_surprised():
     counts = json.loads(result.stdout.splitlines()[-1])
     assert len(counts) == 20
     assert all(count["refused"] for name, count in counts.items() if name != "index of shards")  # is written again
-    assert sum(count["read"] for count in counts.values()) > 200  # changes that are none for the reader
+    assert sum(count["read"] for count in counts.values()) > 150  # changes that are none for the reader
 
 
 def write_gzip_bomb(folder):
@@ -62,9 +62,14 @@ def write_zip(folder):
                 file.write(b" " * 10**8)
 
 
-def write_safetensors(folder):
-    text = b'{"a":' + b"[" * 20_000_000
-    (folder / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+def write_safetensors(text):
+    def write(folder):
+        (folder / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+
+    return write
+
+
+LISTS = b"[" + b"[]," * 7_900_000 + b"[]]"
 
 
 def write_huge_image(folder):
@@ -76,6 +81,11 @@ def write_huge_image(folder):
             info.size = size
             file.write(info.tobuf(GNU_FORMAT) + b"1".ljust(512, b"\0"))
         file.truncate(20 * 10**9)
+
+
+def write_index(folder):
+    (folder / "train-0.tar").write_bytes(bytes(1024))
+    (folder / "alexnet-np-index.json").write_bytes(b'{"train-0.tar":' + LISTS + b"}")
 
 
 def sparse(name, start=b""):
@@ -96,7 +106,17 @@ ATTACKS = {
     "a mean image in a file of 20 GB": (sparse("mean.npy"), "mean_image.read('mean.npy', 256)"),
     "a Keras file whose weights are compressed": (write_keras, "weights.read('a.weights.h5')"),
     "a Keras archive that is compressed": (write_zip, "weights.read('a.keras')"),
-    "a header of lists in lists": (write_safetensors, "weights.read('a.safetensors')"),
+    "a header of lists in lists": (write_safetensors(b'{"a":' + b"[" * 20_000_000), "weights.read('a.safetensors')"),
+    "a header of empty lists": (write_safetensors(b'{"a":' + LISTS + b"}"), "weights.read('a.safetensors')"),
+    "a description of empty lists": (
+        write_safetensors(b'{"__metadata__":{"alexnet_np":"' + LISTS + b'"}}'),
+        "weights.read_description('a.safetensors')",
+    ),
+    "an index of empty lists": (write_index, LOAD),
+    "settings of empty lists": (
+        lambda folder: (folder / "run.json").write_bytes(LISTS[:19_999_999]),
+        "runs.Settings.read(Path('.'))",
+    ),
     "names without an end": (sparse("names.txt"), "dataset.read_names('names.txt')"),
     "CIFAR's names without an end": (sparse("batches.meta.txt"), "dataset.read_names('batches.meta.txt')"),
     "settings without an end": (sparse("run.json", b"{"), "runs.Settings.read(Path('.'))"),
