@@ -63,7 +63,7 @@ def printable(name: str) -> str:
 
 
 def json_value(text: str | bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The value of a JSON text; ``hook`` makes its objects. ValueError where it is none, too deep, or of too many parts.
+    """The value of a JSON text; ``hook`` makes its objects. ValueError where that cannot be done.
 
     An empty list takes 2 bytes of text and 64 of memory: more than MOST_PARTS lists and objects are not made.
     """

@@ -12,10 +12,12 @@ limit everywhere.
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -30,7 +32,7 @@ from .keras_files import OtherLayers, import_h5py
 CODE = "from alexnet_np.weights import keras_child; keras_child.main()"
 MAX_ANSWER = 4 * keras_hdf5.MAX_CONFIG  # bytes, as JSON escapes them
 MAX_MEMORY = 400_000_000  # bytes beside the file and what is in it
-MAX_SECONDS = 8  # of a core, for a small file; one of a gigabyte takes a second
+MAX_SECONDS = 5  # of a core, for a small file; one of a gigabyte takes a second
 MAX_WAIT = 120  # seconds by the clock, on a machine that does much else
 DTYPES = ("<f2", "<f4", "<f8")
 
@@ -126,19 +128,13 @@ def _exactly(read: Callable[[int], bytes], length: int) -> bytes:
 
 def _why(code: int, late: bool, messages: IO[bytes]) -> str:
     """What to say of a process that has ended before its answer."""
-    if late or code == -getattr(_signals(), "SIGXCPU", math.inf):
+    if late or code == -getattr(signal, "SIGXCPU", math.inf):
         return "damaged: h5py takes too long to read it"
     if code < 0:
         return f"damaged: h5py crashed while it read the file (signal {-code})"
     messages.seek(max(0, messages.seek(0, os.SEEK_END) - 1000))
     last = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
     return f"the process that reads it ended with exit code {code}: {printable(last):.200}"
-
-
-def _signals() -> object:
-    import signal
-
-    return signal
 
 
 # ---- in the process
@@ -177,6 +173,7 @@ def _limit(memory: int, seconds: int) -> None:
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    seconds += math.ceil(time.process_time())
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
