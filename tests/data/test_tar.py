@@ -58,6 +58,7 @@ ATTACKS = {
     "a size that is no number": header("1.png", 0, field=b"many\0".ljust(12)),
     "a name of 8 GB": header("././@LongLink", 8 * 2**30 - 1, tarfile.GNUTYPE_LONGNAME),
     "a name below 0": header("././@LongLink", 0, tarfile.GNUTYPE_LONGNAME, BELOW_0),
+    "a name of 32 kB": header("././@LongLink", 32768, tarfile.GNUTYPE_LONGNAME) + b"1" * 32768 + header("1.png", 0),
     "records of 8 GB": header("x", 8 * 2**30 - 1, tarfile.XHDTYPE),
     "records of 32 kB": header("x", 32768, tarfile.XHDTYPE) + b"1" * 32768,
     "records without an end": header("x", 512, tarfile.XHDTYPE) + b"1" * 512,
@@ -74,6 +75,8 @@ def test_no_header_is_trusted(tmp_path, attack):
     (tmp_path / "a.tar").write_bytes(ATTACKS[attack] + bytes(1024))
     with pytest.raises(data.DataError, match=r"a\.tar: is no uncompressed tar file, or is damaged or cut short \("):
         shards.open_shards([tmp_path / "a.tar"])
+    with pytest.raises(ValueError, match=r"byte|bytes|size|sparse|records|for all files"):
+        list(tar.members(tmp_path / "a.tar"))
 
 
 def test_ten_thousand_long_names_are_read_one_after_another(tmp_path):
