@@ -10,6 +10,17 @@ In short:
     optim.SGD(net.parameters(), lr=0.01, momentum=0.9).step()
 """
 
-from . import layers as layers, losses as losses, models as models, optim as optim, weights as weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import layers as layers, losses as losses, models as models, optim as optim, weights as weights
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """The modules above are imported when they are asked for: the command line starts at once, and hears Ctrl-C."""
+    if name in ("layers", "losses", "models", "optim", "weights"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

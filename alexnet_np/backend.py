@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 class DeviceError(RuntimeError):
-    """A device that this machine cannot offer."""
+    """A device that this machine cannot offer, or not as the environment asks for it."""
 
 
 class Backend:
@@ -96,6 +96,8 @@ def _get(device: str, algorithm: str, precision: str) -> Backend:
         raise ValueError(f"algorithm: device {device} has only its own, expected 'auto', got {algorithm!r}")
     if precision != "float32" and device != "gpu":
         raise ValueError(f"precision: device {device} has only its own, expected 'float32', got {precision!r}")
+    if device == "cpu" and (problem := threads_problem()):
+        raise DeviceError(problem)
     if device == "gpu" and (problem := gpu_problem()):
         raise DeviceError(problem)
     if precision == "bfloat16" and find_spec("ml_dtypes") is None:
@@ -107,6 +109,15 @@ def compiled_code_folder() -> Path | None:
     """Where the cpu book keeps its compiled code for the next process; None where no folder can be written."""
     folder: Path | None = import_module("alexnet_np.kernels.cpu.jit").cache_folder()
     return folder
+
+
+def threads_problem() -> str | None:
+    """What is wrong with ALEXNET_NP_NUM_THREADS, in a sentence; None where nothing is."""
+    try:
+        import_module("alexnet_np.kernels.thread_count").chosen_threads()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def gpu_problem() -> str | None:

@@ -8,7 +8,6 @@ before it is taken: the training then repeats some steps, with the same bits.
 """
 
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ import numpy as np
 
 from . import strict_json
 from .files import written_whole
+from .reading import checked, json_value
 
 KEPT = 2
+MAX_HEADER = 30_000_000  # bytes of names and state: the history of 50,000 epochs has 20 million
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,24 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint: there is no file {path}")
     try:
+        with open(path, "rb") as start:
+            if (length := int.from_bytes(start.read(8), "little")) > MAX_HEADER:
+                raise ValueError(f"its header is said to have {length:,} bytes, more than {MAX_HEADER:,}")
         with safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
-        state, expected = metadata["trainer"], metadata["sha256"]
-    except (SafetensorError, KeyError, OSError) as error:
+        text, expected = metadata["trainer"], metadata["sha256"]
+        # The last two are for tensors of dtypes that NumPy lacks.
+    except (SafetensorError, KeyError, OSError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is not a checkpoint, or not a whole one ({error})") from error
-    if _digest(state, tensors) != expected:
+    if _digest(text, tensors) != expected:
         raise ValueError(f"{path} is not a whole checkpoint (its checksum is another than when it was written)")
-    return Checkpoint(json.loads(state), tensors)
+    try:
+        state = checked(path, json_value(text), dict[str, Any])
+    except ValueError as error:
+        raise ValueError(f"{path} is not a checkpoint ({error})") from error
+    return Checkpoint(state, tensors)
 
 
 def save_in_ring(folder: Path, step: int, checkpoint: Checkpoint) -> Path:

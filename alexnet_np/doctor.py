@@ -81,10 +81,16 @@ def _cores() -> Finding:
     usable, there = usable_cores(), os.cpu_count() or 1
     text = f"{usable} of {there} may be used"
     chosen = os.environ.get("ALEXNET_NP_NUM_THREADS")
+    if problem := _threads_problem():
+        return Finding("problem", "cores", f"{text}; {problem}", "unset ALEXNET_NP_NUM_THREADS")
     if chosen and chosen != str(usable):
         text = f"{text}, ALEXNET_NP_NUM_THREADS={chosen}"
         return Finding("note", "cores", text, "unset ALEXNET_NP_NUM_THREADS to use them all")
     return Finding("ok", "cores", text)
+
+
+def _threads_problem() -> str | None:
+    return backend.threads_problem() if find_spec("alexnet_np.kernels") else None
 
 
 def usable_cores() -> int:
@@ -136,7 +142,7 @@ def _numba() -> Iterator[Finding]:
         text = f"{finding.text}; NUMBA_DISABLE_JIT is set: the cpu kernels would run as plain Python"
         finding = Finding("problem", "numba", text, "unset NUMBA_DISABLE_JIT")
     yield finding
-    if finding.level != "ok":
+    if finding.level != "ok" or _threads_problem():
         return
     folder = backend.compiled_code_folder()
     if folder is None:

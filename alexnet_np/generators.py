@@ -39,9 +39,18 @@ def set_states(net: Layer, states: list[Any]) -> None:
 
 
 def check_states(net: Layer, states: list[Any]) -> None:
-    """ValueError where a network of another number of generators had these states."""
-    if len(states) != len(found := generators(net)):
+    """ValueError where a network of other generators had these states. They are tried; nothing changes."""
+    if len(states) != len(found := _stateful(net)):
         raise ValueError(f"checkpoint: expected the states of {len(found)} random generators, got {len(states)}")
+    before = [stateful.state for stateful in found]
+    try:
+        for stateful, state in zip(found, states, strict=True):
+            stateful.state = state
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"checkpoint: the state of a random generator cannot be understood ({error})") from error
+    finally:
+        for stateful, state in zip(found, before, strict=True):
+            stateful.state = state
 
 
 def _stateful(net: Layer) -> list[Any]:

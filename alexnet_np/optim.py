@@ -177,6 +177,14 @@ class Schedule:
         """How far it has come, in numbers; ``load_state`` takes it back."""
         return {"steps": self.steps}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """ValueError where ``state`` gave something else."""
+        for name, own in self.state().items():
+            got: Any = state.get(name)
+            kinds = (int, float, type(None)) if own is None else (int, type(own))  # None: no number yet
+            if type(got) not in kinds or (type(own) is int and not 0 <= got < 2**53):
+                raise ValueError(f"{type(self).__name__}: state: {name}: expected a number as {own}, got {got!r:.200}")
+
     def load_state(self, state: dict[str, Any]) -> None:
         for name in self.state():
             setattr(self, name, state[name])

@@ -17,7 +17,6 @@ Every file appears whole or not at all.
 """
 
 import csv
-import json
 import os
 import platform
 import re
@@ -35,16 +34,17 @@ from typing import Any, Self
 import numpy as np
 
 from . import __version__, checkpoints, models, run_lock, strict_json, weights
-from .data import Preparation, digests
-from .data.classes import printable
+from .data import DataError, Preparation, digests
 from .doctor import THREAD_VARIABLES, usable_cores
 from .files import written_whole
 from .metrics import Evaluation
-from .training import Epoch
+from .reading import checked, json_value, printable, read_text, some_fields
+from .training import Epoch, State
 from .weights.description import MAX_PIXELS
 
 RUNS = Path("runs")
 CONFIG, SETTINGS = "config.toml", "run.json"
+MAX_SETTINGS = 20_000_000  # bytes of run.json: a million names of classes
 HISTORY, CONFUSION, CLASSES, SKIPPED = "history.csv", "confusion.csv", "classes.csv", "skipped.csv"
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.safetensors"
 BEST = re.compile(r"best-epoch-(\d+)\.safetensors")
@@ -112,7 +112,12 @@ class Settings:
     data: str
     preparation: Preparation
 
-    def __post_init__(self) -> None:  # the first versions wrote "paper" for every model
+    def __post_init__(self) -> None:
+        if self.model not in INPUT_SIZES:
+            raise ValueError(f"model: expected {', '.join(INPUT_SIZES)}, got {self.model!r:.200}")
+        if not self.classes:
+            raise ValueError("classes: expected at least one name, got none")
+        # The first versions wrote "paper" for every model.
         object.__setattr__(self, "variant", variant_of(self.model, self.variant))
 
     def write(self, folder: Path, device: str, data_digests: Mapping[str, str]) -> None:
@@ -128,12 +133,8 @@ class Settings:
         path = folder / SETTINGS
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is no folder of a training run: there is no {SETTINGS} in it")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            values = {field.name: values[field.name] for field in fields(cls)}
-            return cls(**values | {"preparation": Preparation(**values["preparation"])})
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{path}: cannot be understood ({error})") from error
+        own: Self = checked(path, some_fields(_settings_json(path), [field.name for field in fields(cls)]), cls)
+        return own
 
     def describe(self) -> weights.Description:
         """What its weights are to say of themselves. OSError or ValueError where the mean image cannot be read."""
@@ -145,12 +146,20 @@ class Settings:
 
 def data_digests(folder: Path) -> dict[str, str]:
     """What tells the data of a run from others (data.digests); nothing where the run does not say it."""
-    with suppress(OSError, ValueError, RecursionError):
-        values = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        found = values["data_digests"] if isinstance(values, dict) and "data_digests" in values else None
-        if isinstance(found, dict):
-            return {name: text for name, text in found.items() if isinstance(text, str)}
+    path = folder / SETTINGS
+    with suppress(OSError, ValueError):
+        said = checked(path, some_fields(_settings_json(path), ["data_digests"]), dict[str, dict[str, str]])
+        own: dict[str, str] = said.get("data_digests", {})
+        return own
     return {}
+
+
+def _settings_json(path: Path) -> Any:
+    text = read_text(path, MAX_SETTINGS)
+    try:
+        return json_value(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
 
 
 def versions(device: str = "cpu") -> dict[str, str]:
@@ -282,8 +291,8 @@ def remove_leftovers(folder: Path) -> list[str]:
     if (folder / CHECKPOINTS).is_dir():
         if not (folder / HISTORY).exists():
             with suppress(ValueError, FileNotFoundError):  # no whole checkpoint: then none has it
-                rows = checkpoints.newest_whole(folder / CHECKPOINTS)[0].state["history"]
-                write_history(folder, [Epoch(**row) for row in rows])
+                checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
+                write_history(folder, checked("checkpoint", checkpoint.state, State).history)
         checkpoints.remove_ring(folder / CHECKPOINTS)
         removed.append(f"{CHECKPOINTS}/")
     if best := best_kept(folder, read_history(folder)):
@@ -301,8 +310,12 @@ def read_skipped(folder: Path) -> dict[str, str]:
     """What ``write_skipped`` wrote; nothing where it has not."""
     if not (folder / SKIPPED).exists():
         return {}
-    with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row["picture"]: row["reason"] for row in csv.DictReader(file)}
+    try:
+        with (folder / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return dict(list(csv.reader(file))[1:])  # ValueError where a line has not two columns
+    except (csv.Error, ValueError) as error:
+        what = f"is damaged ({error}): move it away to go on without it"
+        raise DataError(f"{folder / SKIPPED} {what}") from error
 
 
 def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -443,7 +456,8 @@ def _open_stopped(opened: _Opened) -> Trained:
     folder, settings, description = opened.path, opened.settings, opened.description
     assert settings is not None and description is not None
     checkpoint = checkpoints.newest_whole(folder / CHECKPOINTS)[0]
-    if digests.of_preparation(settings.preparation) != checkpoint.state["data"]["preparation"]:
+    state: State = checked(f"{folder}: checkpoint", checkpoint.state, State)
+    if digests.of_preparation(settings.preparation) != state.data.get("preparation"):
         raise ValueError(f"{folder / SETTINGS}: images are prepared in another way than when the run began")
     net = settings.build(init="zeros")
     net.load_state_dict(checkpoint.delivered_weights())

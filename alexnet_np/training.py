@@ -29,6 +29,7 @@ from .data.digests import Digests
 from .data.transfer import Transfer
 from .layers import Container
 from .metrics import Evaluation, evaluate
+from .reading import checked
 from .recipe import Recipe
 from .step import NotFiniteError, Step
 
@@ -82,6 +83,27 @@ class Epoch:
     def rank(self) -> tuple[float, float]:
         """What makes one epoch better than another: a higher test accuracy, among equals a lower loss."""
         return self.test_accuracy, -self.test_loss
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The ``states`` of the random generators of dropout, on ``gpu`` or not."""
+
+    gpu: bool
+    states: list[Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint says beside its tensors: see ``Trainer.checkpoint``."""
+
+    data: dict[str, str]
+    epoch: int
+    batch: int
+    schedule: dict[str, int | float | None]
+    progress: Progress
+    history: list[Epoch]
+    dropout: Masks
 
 
 class Trainer:
@@ -264,28 +286,54 @@ class Trainer:
         }
         return Checkpoint(state, tensors)
 
+    def _check_state(self, state: State) -> None:
+        """ValueError where the state cannot be of this run."""
+        if state.epoch < 0 or not 0 <= state.batch <= len(self.train) or len(state.history) != state.epoch:
+            expected = f"batches up to {len(self.train)} and a line of the history for each epoch"
+            got = f"epoch {state.epoch}, batch {state.batch} and {len(state.history)} lines"
+            raise ValueError(f"checkpoint: expected {expected}, got {got}")
+        self.schedule.check_state(state.schedule)
+
+    def _check_tensors(self, checkpoint: Checkpoint) -> None:
+        """ValueError where momentum or averages are not those of the network's parameters."""
+        shapes = {name: tuple(p.data.shape) for name, p in self.net.named_parameters()}
+        for kind, whole in (("velocity", False), ("average", self.average is not None)):
+            arrays = checkpoint.part(kind)
+            for name, array in arrays.items():
+                if name not in shapes:
+                    raise ValueError(f"checkpoint: {kind}.{name:.200}: the network has no such parameter")
+                if shapes[name] != array.shape:
+                    raise ValueError(f"checkpoint: {kind}.{name}: expected shape {shapes[name]}, got {array.shape}")
+                if array.dtype.kind != "f":
+                    raise ValueError(f"checkpoint: {kind}.{name}: expected floating-point numbers, got {array.dtype}")
+            if whole and (missing := sorted(shapes.keys() - arrays.keys())):
+                raise ValueError(f"checkpoint: expected {kind}.{missing[0]}, found none")
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a trainer of the same network, data and recipe was.
 
         ValueError or KeyError, and nothing changed, where the network, the pictures or their preparation are others.
         """
-        state, backend = checkpoint.state, self.net.backend
-        if difference := self.digests.difference(state["data"], checkpoint.part("data")):
+        state: State = checked("checkpoint", checkpoint.state, State)
+        if difference := self.digests.difference(state.data, checkpoint.part("data")):
             raise ValueError(f"checkpoint: {other_data(difference)}")
-        same_masks = state["dropout"]["gpu"] == (self.net.device == "gpu")  # each draws masks of its own
+        self._check_state(state)
+        same_masks = state.dropout.gpu == (self.net.device == "gpu")  # each draws masks of its own
         if same_masks:
-            generators.check_states(self.net, state["dropout"]["states"])
+            generators.check_states(self.net, state.dropout.states)
+        self._check_tensors(checkpoint)
         self.net.load_state_dict(checkpoint.part("net"))
+        backend = self.net.backend
         self.sgd.velocities = {name: backend.asarray(v) for name, v in checkpoint.part("velocity").items()}
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.epoch, self.batch = state.epoch, state.batch
         if self.average:
             self.average.arrays = {name: backend.asarray(e) for name, e in checkpoint.part("average").items()}
             self.average.steps = self.steps_done
-        self.schedule.load_state(state["schedule"])
-        self.progress, self._unread = Progress(**state["progress"]), None
-        self.history = [Epoch(**row) for row in state["history"]]
+        self.schedule.load_state(state.schedule)
+        self.progress, self._unread = state.progress, None
+        self.history = list(state.history)
         if same_masks:
-            generators.set_states(self.net, state["dropout"]["states"])
+            generators.set_states(self.net, state.dropout.states)
 
 
 def other_data(difference: str) -> str:

@@ -85,10 +85,10 @@ def raising(error):
     ids=["not installed", "not importable", "no driver", "no device"],
 )
 def test_a_missing_gpu_is_told_in_one_sentence(monkeypatch, spec, importer, sentence):
+    net = small_net()
     monkeypatch.setattr(backend, "_get", backend._get.__wrapped__)  # as if nobody had asked before
     monkeypatch.setattr(backend, "find_spec", lambda name: spec)
     monkeypatch.setattr(backend, "import_module", importer)
-    net = small_net()
     with pytest.raises(backend.DeviceError) as caught:
         net.to("gpu")
     assert str(caught.value) == sentence

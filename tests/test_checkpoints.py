@@ -402,7 +402,56 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_bits_of_one_that_is_
     assert resumed == whole
 
 
+STATES = {
+    "epoch": [-1, 1.5, "1", None, True, 10**30, 2],
+    "batch": [-1, 10**6, [], None],
+    "schedule": [None, [], {}, {"steps": "3"}, {"steps": -1}, {"steps": None}, {"steps": 1.5}],
+    "progress": [None, {}, {"images": "3"}],
+    "history": [None, {}, [1], [[]]],
+    "dropout": [
+        None,
+        {},
+        {"gpu": 0, "states": []},
+        {"gpu": False, "states": [1, 2]},
+        {"gpu": False, "states": [{}, {}]},
+    ],
+    "data": [None, [], {"training pictures": 3}],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in STATES.items() for value in values])
+def test_a_state_of_another_type_is_refused_and_changes_nothing(name, value):
+    checkpoint = train(new_trainer(), 2).checkpoint()
+    other = train(new_trainer(), 1)
+    before, state = weights_of(other.net), other.checkpoint().state
+    checkpoint.state[name] = value
+    with pytest.raises(ValueError, match=r"checkpoint: |state: steps: expected"):
+        other.resume(checkpoint)
+    assert other.checkpoint().state == state
+    assert_same(weights_of(other.net), before)
+    del checkpoint.state[name]
+    with pytest.raises(ValueError, match=f"checkpoint: expected {name}, found none"):
+        other.resume(checkpoint)
+
+
+@pytest.mark.parametrize("kind", ["velocity", "average"])
+def test_a_tensor_of_another_kind_is_refused(kind):
+    trainer = train(new_trainer(replace(RECIPE, ema=0.5)), 2)
+    checkpoint = trainer.checkpoint()
+    name = next(name for name in checkpoint.tensors if name.startswith(kind))
+    whole = checkpoint.tensors[name]
+    for wrong in (whole[..., None], whole.astype(np.int32), None):
+        checkpoint.tensors[name] = wrong
+        if wrong is None and kind == "average":
+            del checkpoint.tensors[name]
+        elif wrong is None:
+            del checkpoint.tensors[name]
+            checkpoint.tensors["velocity.nowhere"] = whole
+        with pytest.raises(ValueError, match=f"checkpoint: .*{kind}"):
+            trainer.resume(checkpoint)
+
+
 def test_settings_that_nest_too_deeply_meet_a_sentence(tmp_path):
     (tmp_path / "run.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"run\.json: cannot be understood"):
+    with pytest.raises(ValueError, match=r"run\.json: cannot be read as JSON \(it is nested too deeply\)"):
         runs.Settings.read(tmp_path)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_values_are_those_that_flags_would_give(parser, tmp_path):
         ("sizes = 3", "sizes: expected a list, got 3"),
         ("sizes = [3, 0]", "sizes: expected a whole number of at least 1, got '0'"),
         ("[lr]\nvalue = 1", "lr: expected a number or a text, got {'value': 1}"),
+        ("lr = 0x" + "f" * 9999, "lr: Exceeds the limit"),
+        ("lr = 1e999", "lr: expected a number of at least 0, got 'inf'"),
+        ("lr = " + "[" * 9999, "cannot be read as TOML (it is nested too deeply)"),
+        ('lr = "' + "1" * 9999 + '"', "lr: expected a number of at least 0"),
+        ('"' + "a" * 9999 + '" = 1', "unknown setting aaaa"),
+        ('"\\u001b[31m" = 1', "unknown setting \\x1b[31m"),
         ("lr = x", "cannot be read as TOML (Invalid value (at line 1, column 6))"),
         ("lr = 1\nlr = 2", "cannot be read as TOML (Cannot overwrite a value"),
     ],
@@ -79,8 +86,31 @@ def test_a_file_that_is_not_there_or_no_text_is_said(parser, tmp_path):
     with pytest.raises(FileNotFoundError, match="config: there is no file"):
         config.read(tmp_path / "nowhere", parser)
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="cannot be read as TOML"):
+    with pytest.raises(ValueError, match="bytes: expected text in UTF-8"):
         config.read(tmp_path / "bytes", parser)
+    with pytest.raises(ValueError, match="expected a file, got a folder"):
+        config.read(tmp_path, parser)
+    with pytest.raises(ValueError, match="at most 20,000 bytes"):  # of which the parser takes minutes and gigabytes
+        read(parser, tmp_path / "long", "a." * 100_000 + "a = 1")
+
+
+def test_a_byte_order_mark_is_read(parser, tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbflr = 1\n")
+    assert config.read(tmp_path / "a.toml", parser) == {"lr": 1.0}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names cannot be")
+def test_any_name_of_a_folder_is_written_rightly_or_refused_before_the_run(colours, capsys):
+    train = ["train", "--data", str(colours), "--epochs", "1", "--size", "63", "--batch-size", "8"]
+    assert main([*train, "--out", "a\nb = 3\x1b[0m"]) == 0
+    written = Path("a\nb = 3\x1b[0m")
+    assert "b = 3" in (written / "config.toml").read_text().splitlines()[0]
+    assert json.loads((written / "run.json").read_text())["repeat"].endswith(f"'{written}/config.toml'")
+    assert main([*train, "--config", str(written / "config.toml"), "--out", "again"]) == 0
+    capsys.readouterr()
+    assert main([*train, "--out", "name\udcff"]) == 2
+    assert "--out: expected a name in UTF-8, for the run's files to hold, got name\\udcff" in capsys.readouterr().err
+    assert not Path("name\udcff").exists()
 
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -78,7 +78,7 @@ def test_predict_takes_names_from_a_file(goldfish, capsys):
     Path("names.txt").write_text("one\ntwo\n")
     assert "--classes: expected 1000 lines, one for each class, got 2" in fails(capsys, *command)
     Path("names.txt").write_bytes(b"\xff\n")
-    assert "--classes: expected text in UTF-8 in names.txt" in fails(capsys, *command)
+    assert "--classes: names.txt: expected text in UTF-8" in fails(capsys, *command)
     Path("names.txt").unlink()
     assert "No such file or directory: 'names.txt'" in fails(capsys, *command)
 

@@ -8,16 +8,30 @@ import argparse
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from types import ModuleType
 
 from .. import __version__
-from . import augment, beginning, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
-from .common import UserError, discard, sentences
-
-COMMANDS = (train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:  # also while modules are imported: so they are imported within
+        return 130
+
+
+def command_modules() -> tuple[ModuleType, ...]:
+    """The modules of all commands."""
+    from . import augment, benchmark, check_data, doctor, evaluate, export, gradcheck, predict, summary, train
+
+    return train, evaluate, predict, export, check_data, augment, summary, gradcheck, benchmark, doctor
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from . import beginning, benchmark, doctor
+    from .common import UserError, checked_threads, discard, lacks_memory, sentences
+
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error: a file's name need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     whole = parser()
@@ -31,20 +45,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.others = others
         elif others:
             whole.error(f"unrecognized arguments: {' '.join(others)}")
-        code: int = args.run(args)
+        if args.run is not doctor.run:  # which has it among its findings
+            checked_threads()
+        try:
+            code: int = args.run(args)
+        except (MemoryError, ImportError, RuntimeError) as error:
+            if not lacks_memory(error):
+                raise
+            raise UserError(f"there is not enough memory ({error})") from error
         sys.stdout.flush()
         return code
     except UserError as error:
         try:
-            print(f"alexnet-np {args.command}: {error}", file=sys.stderr)
+            print(f"alexnet-np {args.command}: {_printable(str(error))}", file=sys.stderr)
         except OSError:  # nobody reads it
             discard(sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has gone, as in `... | head`
         discard(sys.stdout)
         return 1
-    except KeyboardInterrupt:
-        return 130
+
+
+def _printable(message: str) -> str:
+    """Names come from files, and may hold what steers a terminal."""
+    from ..reading import printable
+
+    return "\n".join(map(printable, message.split("\n")))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"alexnet-np {__version__}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in COMMANDS:
+    for module in command_modules():
         summary_line, _, _ = (module.__doc__ or "").partition("\n")
         command = commands.add_parser(
             module.__name__.rpartition(".")[2].replace("_", "-"),

@@ -179,6 +179,7 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     args.data = _source(args.data)
     args.weights = args.weights and str(Path(args.weights).resolve())
     args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())
+    config.check_texts({name: getattr(args, name) for name in ("data", "weights", "mean_image", "out")})
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
     args.size = preparation.size

@@ -21,4 +21,8 @@ def run(args: argparse.Namespace) -> int:
     if not (CHECKOUT / "benchmarks" / "__main__.py").is_file():
         raise UserError("the benchmarks are not installed with the package: run this in a checkout (pip install -e .)")
     sys.path.insert(0, str(CHECKOUT))
-    return int(import_module("benchmarks.__main__").main(args.others) or 0)
+    worker = import_module("benchmarks.worker")
+    try:
+        return int(import_module("benchmarks.__main__").main(args.others) or 0)
+    except worker.ContenderError as error:  # no contender's: those are told of in the report
+        raise UserError(str(error)) from error

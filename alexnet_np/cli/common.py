@@ -1,6 +1,7 @@
 """What several commands share: arguments, and errors as sentences."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import strict_json
-from ..backend import DEVICES, DeviceError
+from ..backend import DEVICES, DeviceError, threads_problem
 
 if TYPE_CHECKING:
     from ..runs import Trained
@@ -43,7 +44,24 @@ def sentences(*kinds: type[Exception]) -> Iterator[None]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, KeyError):  # whose str is the repr of its message
         return str(error.args[0])
-    return f"there is not enough memory ({error})" if isinstance(error, MemoryError) else str(error)
+    return f"there is not enough memory ({error})" if lacks_memory(error) else str(error)
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error comes of a lack of memory, or of address space for libraries and threads (ulimit -v)."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if any(text in str(error) for text in ("failed to map segment", "can't start new thread")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def checked_threads() -> None:
+    """UserError where ALEXNET_NP_NUM_THREADS says no number of threads."""
+    if problem := threads_problem():
+        raise UserError(problem)
 
 
 def print_json(value: Any) -> None:
@@ -170,4 +188,4 @@ def _number(text: str, kind: Any, least: float, expected: str, below: float = fl
             return value
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r:.200}")

@@ -16,6 +16,7 @@ from .dataset import Arrays, DataError, Part, distinct_names
 from .part_names import TEST, TRAIN
 
 SIDE = 32
+MAX_BYTES = 200_000_000  # of a file; CIFAR-100's train.bin has 154 million
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def _part(folder: Path, names: Sequence[str], version: Version, classes: Sequenc
 def _records(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 32, 32, 3) and labels (N,) of a file."""
     length = label_bytes + SIDE * SIDE * 3
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}")
     content = np.fromfile(path, np.uint8)
     if content.size == 0 or content.size % length:
         raise DataError(f"{path}: expected records of {length} bytes, got {content.size} bytes: it is not whole")

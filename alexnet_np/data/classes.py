@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..reading import printable as printable
 from .dataset import DataError, Dataset
 
 FEW = 5  # names in a message
@@ -88,11 +89,6 @@ def _composed(name: str) -> str:
 def folded(name: str) -> str:
     """The name without what people and file systems overlook: capitals, how accents are encoded, blanks around it."""
     return _composed(name).casefold().strip()
-
-
-def printable(name: str) -> str:
-    """For a terminal: what would steer it is written as Python does, \\x1b."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def quoted(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..reading import read_text
 from .images import decode, read_bytes
 from .parallel import in_order
 from .preparation import Preparation
@@ -31,6 +32,8 @@ class LabelError(DataError):
 
 
 NAMES = "classes.txt"
+MAX_NAMES = 10_000_000  # bytes: a million names
+MAX_NAME = 1000  # characters
 
 
 def class_names(folder: Path) -> list[str] | None:
@@ -51,14 +54,22 @@ def distinct_names(path: Path) -> list[str]:
 
 
 def read_names(path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text file, less blanks at their ends. DataError where one is empty, or for other encodings."""
+    """The lines of a text file, less blanks at their ends, of at most MAX_NAME characters each.
+
+    Raises OSError where it cannot be read; DataError where a line is empty or too long, for other encodings than UTF-8,
+    and for files larger than MAX_NAMES.
+    """
     try:
-        text = Path(path).read_text("utf-8-sig")  # Windows's editors begin with a mark
-    except UnicodeDecodeError as error:
-        raise DataError(f"expected text in UTF-8 in {path} ({error})") from error
+        text = read_text(path, MAX_NAMES)
+    except ValueError as error:
+        raise DataError(str(error)) from error
     names = [line.strip() for line in text.rstrip().split("\n")]
     if "" in names:
         raise DataError(f"{path}: expected a name in each line, got none in line {names.index('') + 1}")
+    if longest := next((number for number, name in enumerate(names, 1) if len(name) > MAX_NAME), None):
+        raise DataError(
+            f"{path}: expected names of at most {MAX_NAME:,} characters, got a longer one in line {longest}"
+        )
     return names
 
 

@@ -12,35 +12,59 @@ import zlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from ..reading import ordinary_size
 from .dataset import Arrays, DataError, LabelError, Part, class_names
 from .folders import is_regular
 from .part_names import TRAIN, part_in
 
 NAME = re.compile(r"(?P<part>.+)[-_.](?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
 START, GZIP = b"\0\0\x08", b"\x1f\x8b"
+MAX_AXES = 4  # images (N, H, W) or (N, H, W, 3), labels (N,)
+MAX_BYTES = 600_000_000  # of an array; the largest of EMNIST's has 547 million
 
 
 def read(path: str | os.PathLike[str]) -> np.ndarray:
-    """The uint8 array in an IDX file, gzip-compressed or plain. ValueError where it is none, or not whole."""
-    content = Path(path).read_bytes()
-    if content.startswith(GZIP):
+    """The uint8 array in an IDX file, gzip-compressed or plain.
+
+    Raises OSError where it cannot be read, ValueError where it is none, or not whole, or larger than MAX_BYTES.
+    """
+    ordinary_size(path)
+    with open(path, "rb") as file:
+        compressed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        if not compressed:
+            return _read(path, file)
         try:
-            content = gzip.decompress(content)
+            with gzip.open(file) as unpacked:
+                return _read(path, unpacked)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: the compressed file is damaged or cut short ({error})") from error
-    if len(content) < 4 or not content.startswith(START):
-        raise ValueError(
-            f"{path}: is not an IDX file of unsigned bytes (expected {START!r} first, got {content[:3]!r})"
-        )
-    start = 4 + 4 * content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4")) if len(content) >= start else ()
-    expected = start + prod(shape)
-    if len(content) != expected:
-        raise ValueError(f"{path}: expected {expected} bytes for an array of shape {shape}, got {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _read(path: str | os.PathLike[str], file: BinaryIO | gzip.GzipFile) -> np.ndarray:
+    """The header says how much is to come: no more is unpacked, whatever the file may hold."""
+    start = file.read(4)
+    if len(start) < 4 or not start.startswith(START):
+        raise ValueError(f"{path}: is not an IDX file of unsigned bytes (expected {START!r} first, got {start[:3]!r})")
+    axes = start[3]
+    if not 1 <= axes <= MAX_AXES:
+        raise ValueError(f"{path}: expected 1 to {MAX_AXES} axes, got {axes}")
+    sizes = file.read(4 * axes)
+    if len(sizes) < 4 * axes:
+        raise ValueError(f"{path}: its header is cut short")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+    number = prod(shape)
+    if number > MAX_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_BYTES:,} bytes, got an array of shape {shape}")
+    content = file.read(number)
+    if len(content) < number or file.read(1):
+        got = len(content) if len(content) < number else "more"
+        raise ValueError(f"{path}: expected {number:,} bytes for an array of shape {shape}, got {got}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def parts(folder: Path) -> dict[str, Part] | None:
@@ -81,6 +105,8 @@ def _part(folder: Path, part: str, paths: dict[str, Path], classes: Sequence[str
         raise DataError(str(error)) from error
     if labels.ndim != 1 or labels.size == 0:
         raise DataError(f"{paths['labels']}: expected labels (N,), got {labels.shape}")
+    if 0 in images.shape:
+        raise DataError(f"{paths['images']}: expected images of at least one pixel, got {images.shape}")
     names = classes or [str(label) for label in range(int(labels.max()) + 1)]
     try:
         dataset = Arrays(images, labels, names, lambda index: f"{paths['labels']}, position {index}")

@@ -2,14 +2,23 @@
 
 import base64
 import binascii
+import tokenize
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self
+from io import BytesIO
+from typing import BinaryIO, Self
 
 import numpy as np
 
+from ..reading import read_bytes
+
 MAX_SIDE = 1024  # pixels: 12 MB
+MAX_FILE = 400_000_000  # bytes of a .npy file: 4096 pixels, the largest --size, as float64
+MAX_HEADER = 1000  # bytes of its header, which Python's parser reads
+# What NumPy raises for a header that is none.
+DAMAGED = (OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -66,22 +75,39 @@ def _unpacked(text: str, side: int) -> np.ndarray:
 def read(path: str, side: int) -> np.ndarray:
     """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
     try:
-        with open(path, "rb") as file:
-            is_archive = file.read(2) == b"PK"  # of zip; NumPy leaves a damaged one open
-        mean = (
-            None if is_archive else np.load(path, allow_pickle=False, mmap_mode="r")
-        )  # it is not read before its shape is known
+        content = BytesIO(read_bytes(path, MAX_FILE))
+        shape, columns_first, dtype = _header(content)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"mean_image: there is no file {path}") from error
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
-    if mean is None or mean.shape != (side, side, 3):
-        got = "a .npz" if mean is None else mean.shape
-        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {got}")
-    return finite(path, np.array(mean))
+    if shape != (side, side, 3):
+        raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {shape!r:.200}")
+    if dtype.kind not in "fiu":
+        raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {path}, got {dtype!s:.200}")
+    numbers = content.read()
+    if len(numbers) != 3 * side * side * dtype.itemsize:
+        raise ValueError(f"mean_image: {path} cannot be read as .npy (it is cut short, or too long)")
+    return finite(path, np.frombuffer(numbers, dtype).reshape(shape, order="F" if columns_first else "C"))
 
 
-def finite(where: str, mean: Any) -> np.ndarray:
-    if mean.dtype.kind not in "fiu" or not np.isfinite(mean).all():
-        raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {where}, got {mean.dtype} or NaN")
-    return mean.astype(np.float32, copy=False)
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first axis runs fastest, and dtype. NumPy's own reader would take memory for any shape."""
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(np.lib.format.read_magic(file))
+    if read_header is None:
+        raise ValueError("expected version 1 or 2 of the format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Python 2 wrote
+        return read_header(file, max_header_size=MAX_HEADER)
+
+
+def finite(where: str, mean: np.ndarray) -> np.ndarray:
+    """The mean image as float32. ValueError where it has NaN, infinity, or what is infinity as float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = mean.astype(np.float32, copy=False)
+    if not np.isfinite(mean).all():
+        raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {where}, got NaN or infinity")
+    return mean

@@ -15,9 +15,9 @@ What is where in the shards is read from their headers, once: it is kept in a fi
 
 import errno
 import json
-import tarfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from os.path import basename
 from pathlib import Path
@@ -27,13 +27,18 @@ import numpy as np
 from tqdm import tqdm
 
 from ..files import written_whole
-from .dataset import DataError, Dataset
+from ..reading import checked, json_value, ordinary_size, read_bytes
+from . import tar
+from .dataset import NAMES, DataError, Dataset
 from .images import MAX_MEMORY, SUFFIXES, PictureError, decode
 
 BUFFER = 2000  # pictures, encoded: 220 MB of ImageNet's
 LABEL = ".cls"
 INDEX = "alexnet-np-index.json"
-BLOCK = 512  # tar's
+MAX_INDEX = 80_000_000  # bytes; that of ImageNet's 1.28 million images has 50 to 70 million
+MAX_LABEL = 999_999
+MAX_LABEL_BYTES = 100  # of a file with a label: a number, and blanks
+MAX_UNNAMED = 10_000  # classes without names, where there are fewer samples: one wrong label would make a huge network
 
 Sample = tuple[str, int, int, int]  # the picture's name, start and size; the label
 
@@ -124,83 +129,120 @@ def open_shards(paths: Sequence[Path], classes: Sequence[str] | None = None) -> 
 
     Without ``classes`` their names are numbers, 0 to the largest label.
     """
-    samples: dict[Path, list[Sample]] = {}
+    lists: dict[Path, Listing] = {}
     for folder in dict.fromkeys(path.parent for path in paths):
-        samples |= _index(folder, [path for path in paths if path.parent == folder])
-    shard = [number for number, path in enumerate(paths) for _ in samples[path]]
-    names, starts, sizes, labels = zip(*(sample for path in paths for sample in samples[path]), strict=True)
+        lists |= _index(folder, [path for path in paths if path.parent == folder])
+    shard = [number for number, path in enumerate(paths) for _ in lists[path].names]
+    names = [name for path in paths for name in lists[path].names]
+    starts, sizes, labels = (
+        [number for numbers in columns for number in numbers]
+        for columns in zip(
+            *((lists[path].starts, lists[path].sizes, lists[path].labels) for path in paths), strict=True
+        )
+    )
     if classes is None:
-        classes = [str(label) for label in range(max(labels) + 1)]
+        number = max(labels) + 1
+        if number > max(MAX_UNNAMED, len(labels)):
+            path = next(path for path in paths if number - 1 in lists[path].labels)
+            expected = f"expected labels below {MAX_UNNAMED:,} or the number of samples, {len(labels):,}"
+            raise DataError(f"{path}: {expected}, got {number - 1:,}: name the classes in {NAMES} if that is right")
+        classes = [str(label) for label in range(number)]
     return Shards(paths, np.array(shard), np.array(starts), np.array(sizes), names, np.array(labels), classes)
 
 
-def _index(folder: Path, paths: Sequence[Path]) -> dict[Path, list[Sample]]:
+@dataclass(frozen=True)
+class Listing:
+    """A shard's size and time of writing, and of each sample the image's name and place, and the label."""
+
+    stamp: tuple[int, int]
+    names: list[str]
+    starts: list[int]
+    sizes: list[int]
+    labels: list[int]
+
+    def __post_init__(self) -> None:
+        """ValueError for what no shard of this size can hold."""
+        numbers = self.starts, self.sizes, self.labels
+        if any(len(column) != len(self.names) for column in numbers):
+            raise ValueError("expected a start, a size and a label for each name")
+        if any(min(column, default=0) < 0 for column in numbers) or max(self.labels, default=0) > MAX_LABEL:
+            raise ValueError("expected places and labels of at least 0")
+        if any(start + size > self.stamp[0] for start, size in zip(self.starts, self.sizes, strict=True)):
+            raise ValueError("expected samples within the shard")
+
+
+def _index(folder: Path, paths: Sequence[Path]) -> dict[Path, Listing]:
     """What each of these tar files in a folder holds: from the index, or from themselves if it does not know them."""
     index: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = checked(INDEX, json_value(read_bytes(folder / INDEX, MAX_INDEX)), dict[str, Any])
+    found: dict[Path, Listing] = {}
     new = False
     for path in tqdm(paths, "reading the shards' headers", leave=False, disable=None):
-        stamp = [path.stat().st_size, path.stat().st_mtime_ns]
-        if path.name not in index or index[path.name]["stamp"] != stamp:
-            index[path.name] = {"stamp": stamp, "samples": list(_samples(path))}
+        stamp = (path.stat().st_size, path.stat().st_mtime_ns)
+        known = None
+        with suppress(KeyError, ValueError):
+            known = checked(path.name, index[path.name], Listing)
+        if known is None or known.stamp != stamp:
+            known = _listed(stamp, list(_samples(path)))
+            index[path.name] = asdict(known)
             new = True
-        if not index[path.name]["samples"]:
+        if not known.names:
             raise DataError(f"{path}: expected samples, a picture and a {LABEL} each, found none")
+        found[path] = known
     if new:
         with suppress(OSError), written_whole(folder / INDEX) as unfinished:
             unfinished.write_text(json.dumps(index), encoding="utf-8")
-    return {path: index[path.name]["samples"] for path in paths}
+    return found
+
+
+def _listed(stamp: tuple[int, int], samples: Sequence[Sample]) -> Listing:
+    return Listing(
+        stamp,
+        names=[name for name, _, _, _ in samples],
+        starts=[start for _, start, _, _ in samples],
+        sizes=[size for _, _, size, _ in samples],
+        labels=[label for _, _, _, label in samples],
+    )
 
 
 def _samples(path: Path) -> Iterator[Sample]:
-    """The samples of a tar file."""
+    """The samples of a tar file. DataError where it is damaged, or does not follow the convention."""
     key, picture, label = "", None, None
-    for member, content in _members(path):
-        file = basename(member.name)
-        stem = member.name[: len(member.name) - len(file)] + file.partition(".")[0]
-        if stem != key:
-            if key:
-                yield _sample(path, key, picture, label)
-            key, picture, label = stem, None, None
-        suffix = Path(file).suffix.lower()
-        if suffix in SUFFIXES:
-            if picture is not None:
-                raise DataError(f"{path}: sample {key}: expected one picture, got {picture.name} and {member.name}")
-            picture = member
-        elif suffix == LABEL:
-            label = content(member)
+    try:
+        ordinary_size(path)
+        with path.open("rb") as file:
+            for member in tar.members(path):
+                name = basename(member.name)
+                stem = member.name[: len(member.name) - len(name)] + name.partition(".")[0]
+                if stem != key:
+                    if key:
+                        yield _sample(path, key, picture, label)
+                    key, picture, label = stem, None, None
+                suffix = Path(name).suffix.lower()
+                if suffix in SUFFIXES:
+                    if picture is not None:
+                        got = f"{picture.name:.200} and {member.name:.200}"
+                        raise DataError(f"{path}: sample {key:.200}: expected one picture, got {got}")
+                    picture = member
+                elif suffix == LABEL:
+                    file.seek(member.start)
+                    label = file.read(min(member.size, MAX_LABEL_BYTES + 1))
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: is no uncompressed tar file, or is damaged or cut short ({error})") from error
     if key:
         yield _sample(path, key, picture, label)
 
 
-def _sample(path: Path, key: str, picture: tarfile.TarInfo | None, label: bytes | None) -> Sample:
+def _sample(path: Path, key: str, picture: tar.Member | None, label: bytes | None) -> Sample:
     if picture is None or label is None:
         raise DataError(
-            f"{path}: sample {key}: expected a picture and a {LABEL}, got no {LABEL if picture else 'picture'}"
+            f"{path}: sample {key:.200}: expected a picture and a {LABEL}, got no {LABEL if picture else 'picture'}"
         )
-    try:
-        return picture.name, picture.offset_data, picture.size, int(label)
-    except ValueError as error:
-        raise DataError(f"{path}: {key}{LABEL}: expected a number, got {label[:20]!r}") from error
-
-
-def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[tarfile.TarInfo], bytes]]]:
-    """The files in a tar file, and what reads one. DataError where it is damaged or cut short."""
-    try:
-        with tarfile.open(path, "r:") as tar:  # not compressed
-
-            def content(member: tarfile.TarInfo) -> bytes:
-                file = tar.extractfile(member)
-                return b"" if file is None else file.read()
-
-            for member in tar:
-                if member.isfile():
-                    yield member, content
-            end = tar.offset
-        with path.open("rb") as file:  # tarfile takes a damaged header for the end
-            file.seek(end)
-            if any(file.read(BLOCK)):
-                raise tarfile.ReadError(f"no header at byte {end}")
-    except tarfile.ReadError as error:
-        raise DataError(f"{path}: is no uncompressed tar file, or is damaged or cut short ({error})") from error
+    digits = label.strip()
+    if len(label) > MAX_LABEL_BYTES or not digits.isdigit() or int(digits) > MAX_LABEL:
+        expected = f"expected a whole number from 0 to {MAX_LABEL:,}"
+        raise DataError(f"{path}: {key:.200}{LABEL}: {expected}, got {label[:20]!r}")
+    return picture.name, picture.start, picture.size, int(digits)

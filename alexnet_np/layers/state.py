@@ -1,6 +1,6 @@
 """Values by name into the parameters of a layer: all of them, or none where one does not fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from .base import Layer
+
+MOST = 16  # names in a message
 
 
 def load_state(layer: "Layer", state: Mapping[str, Any], strict: bool = True) -> list[str]:
@@ -43,8 +45,14 @@ def _check_dtype(name: str, array: Any, kinds: str) -> None:
 def check_names(expected: Mapping[str, Any], got: Mapping[str, Any]) -> None:
     missing, unknown = sorted(expected.keys() - got.keys()), sorted(got.keys() - expected.keys())
     if missing or unknown:
-        parts = [f"{kind} {', '.join(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
+        parts = [f"{kind} {_few(names)}" for kind, names in (("missing", missing), ("unknown", unknown)) if names]
         raise KeyError(f"state dict: {'; '.join(parts)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of many names, which may come from a stranger's file."""
+    more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
+    return ", ".join(f"{name:.100}" for name in names[:MOST]) + more
 
 
 def check_shapes(

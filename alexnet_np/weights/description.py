@@ -6,8 +6,10 @@ file alone is enough to use it. It may come from a stranger: it is bounded, and 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
+
+from ..reading import checked_fields, json_value
 
 if TYPE_CHECKING:
     from ..data.preparation import Preparation
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 KEY = "alexnet_np"
 FORMAT = 1  # one more where a program of today would misunderstand a description
-MAX_LENGTH = 32_000_000  # characters of JSON: a mean image of 1024 pixels takes 17 million
+MAX_LENGTH = 24_000_000  # characters of JSON: a mean image of 1024 pixels takes 17 million
 MAX_NAME = 1000  # characters of a class's name
 MAX_CLASSES = 1_000_000
 MAX_PIXELS = 4096  # of a side
@@ -100,8 +102,8 @@ class Description:
         if not isinstance(text, str) or len(text) > MAX_LENGTH:
             raise ValueError(f"description: expected at most {MAX_LENGTH:,} characters of JSON")
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            values = json_value(text)
+        except ValueError as error:
             raise ValueError(f"description: cannot be read as JSON ({error})") from error
         if not isinstance(values, dict):
             raise ValueError(f"description: expected a JSON object, got {text!r:.200}")
@@ -121,28 +123,14 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
             "upgrade it (pip install --upgrade alexnet-np)"
         )
     values.pop("images", None)  # the preparation in words
-    _check_fields("description", values, Description)
-    if not isinstance(values["preparation"], dict):
-        raise ValueError(f"description: preparation: expected a JSON object, got {values['preparation']!r:.200}")
-    _check_fields("description: preparation", values["preparation"], Preparation)
-    try:
-        preparation = Preparation(**values["preparation"])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"description: preparation: {error}") from error
+    values = checked_fields("description", values, Description, Preparation=Preparation)
+    preparation = values["preparation"]
     if isinstance(preparation.mean_image, str):  # a path, of another machine
         raise ValueError(f"description: preparation: mean_image: expected pixels, got {preparation.mean_image!r:.200}")
     if preparation.resize > MAX_PIXELS:
         expected = f"at most {MAX_PIXELS} pixels"
         raise ValueError(f"description: preparation: resize: expected {expected}, got {preparation.resize}")
-    return values | {"preparation": preparation}
-
-
-def _check_fields(where: str, values: Mapping[str, Any], kind: type[Any]) -> None:
-    names = {field.name for field in fields(kind)}
-    if missing := sorted(names - values.keys()):
-        raise ValueError(f"{where}: expected {', '.join(missing)}, found none")
-    if unknown := sorted(values.keys() - names):
-        raise ValueError(f"{where}: expected {', '.join(sorted(names))} only, got {', '.join(unknown)[:200]!r} too")
+    return values
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..files import written_whole
-from . import keras_files, keras_layers, pth, safetensors_files
+from . import keras_child, keras_files, keras_hdf5, keras_layers, pth, safetensors_files
 from .description import Description
 from .layouts import load_arrays, to_torch
 from .zips import ZIP_MAGIC
@@ -109,12 +109,14 @@ def read(path: str | os.PathLike[str]) -> Arrays:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its name in messages, its reader, and what reads the layers that it describes."""
+    """A kind of file: its name in messages, and its reader; None for Keras's, which ``keras_child`` reads."""
 
     name: str
-    read: Callable[[Any], Arrays]
-    layers: Callable[[Any], keras_layers.Layers | None] = lambda _: None
-    of_keras: bool = False
+    read: Callable[[Any], Arrays] | None
+
+    @property
+    def of_keras(self) -> bool:
+        return self.read is None
 
 
 class File:
@@ -141,14 +143,24 @@ class File:
     def layers(self) -> keras_layers.Layers | None:
         """The layers of a whole Keras model; None of other files."""
         with self._reading():
-            return self.kind.layers(self.path)
+            config = self._of_keras.config if self.kind.of_keras else None
+            where = keras_files.CONFIG if self.kind is KERAS_ARCHIVE else keras_hdf5.ATTRIBUTE
+            return None if config is None else keras_layers.described(where, config)
 
     @cached_property
     def arrays(self) -> Arrays:
         """Its numbers: see read."""
         _ = self.layers  # which say best what no network here has
         with self._reading():
-            return self.kind.read(self.path)
+            if self.kind.read is not None:
+                return self.kind.read(self.path)
+            if self._of_keras.error is not None:
+                raise self._of_keras.error
+            return self._of_keras.arrays
+
+    @cached_property
+    def _of_keras(self) -> keras_child.Contents:
+        return keras_child.read(self.path)
 
     def load_into(self, net: "Container", strict: bool = True) -> list[str]:
         """See load."""
@@ -204,5 +216,5 @@ KERAS_WRITERS: dict[str, Callable[["Container", Path], None]] = {
 SAFETENSORS_FILE = Kind("safetensors", safetensors_files.read)
 TORCH_ZIP = Kind("torch's zip file", pth.read)
 TORCH_STREAM = Kind("a file of torch.save", pth.read)
-KERAS_HDF5 = Kind("Keras's HDF5", keras_files.read_h5, keras_layers.of_h5, of_keras=True)
-KERAS_ARCHIVE = Kind("a Keras archive", keras_files.read_archive, keras_layers.of_archive, of_keras=True)
+KERAS_HDF5 = Kind("Keras's HDF5", None)
+KERAS_ARCHIVE = Kind("a Keras archive", None)

@@ -1,30 +1,25 @@
-"""Keras's files, read and written without Keras or TensorFlow.
+"""Keras's files, without Keras or TensorFlow: their forms and names, and how they are written.
 
     .weights.h5     HDF5: layers/NAME/vars/0, the kernel, and /1, the bias. NAME is a layer's class and which one of
                     its class it is: conv2d, conv2d_1, ..., dense, dense_1, whatever the layer itself is called
     .keras          a zip file: config.json describes the layers, model.weights.h5 is as above
     .h5             Keras 2's: attributes list the layers and their weights. Only read
 
-HDF5 is taken apart by its own library, in C: a file from a stranger is better had as safetensors. What a file
-says of sizes is checked before memory is taken, and links that lead out of it are not followed.
+They are read by h5py in a process of its own: keras_child.py, keras_hdf5.py.
 
 Source: keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_format.py of Keras 3.
 """
 
 import io
 import json
-import os
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from ..backend import to_numpy
 from ..layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
-from .zips import member, members
+from .zips import members
 
 if TYPE_CHECKING:
     from ..layers import Container
@@ -75,9 +70,6 @@ def import_h5py() -> Any:
     return h5py
 
 
-# ---- reading
-
-
 def is_archive(file: BinaryIO) -> bool:
     """Whether a zip file is one of Keras's."""
     try:
@@ -87,90 +79,8 @@ def is_archive(file: BinaryIO) -> bool:
         return False
 
 
-def read_archive(path: str | os.PathLike[str]) -> list[np.ndarray]:
-    """The weights of a .keras file, in order. Errors: see read_h5."""
-    with open(path, "rb") as file, members(file) as archive:
-        data = member(archive, WEIGHTS, os.fstat(file.fileno()).st_size)
-    return _read(io.BytesIO(data), len(data))
-
-
-def read_h5(path: str | os.PathLike[str]) -> list[np.ndarray]:
-    """The weights of a .weights.h5 file, or of a .h5 file of Keras 2: kernel and bias of every layer, in order.
-
-    Raises OSError where the file cannot be opened, ValueError where it is something else, ModuleNotFoundError without
-    h5py.
-    """
-    with open(path, "rb") as file:
-        return _read(file, os.fstat(file.fileno()).st_size)
-
-
-def _read(file: BinaryIO, size: int) -> list[np.ndarray]:
-    h5py = import_h5py()
-    arrays = []
-    try:
-        with h5py.File(file, "r") as h5:
-            top = _inside(h5, "model_weights") if "model_weights" in h5 else h5
-            listed = "layer_names" in top.attrs
-            whole = "model_config" in h5.attrs  # which says of its layers what they are: see keras_layers
-            for dataset in _keras2(top, whole) if listed else _keras3(top):
-                if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2:  # NumPy has no such numbers
-                    raise ValueError(f"{dataset.name}: expected float16, float32 or float64, got bfloat16")
-                if dataset.dtype.kind != "f" or dataset.external or dataset.is_virtual:
-                    expected = "expected floating-point numbers in the file itself"
-                    why = ": a quantised model" if dataset.dtype.kind in "iu" and dataset.dtype.itemsize == 1 else ""
-                    raise ValueError(f"{dataset.name}: {expected}, got {dataset.dtype}{why}")
-                size -= dataset.nbytes  # nothing is compressed in a file of Keras's
-                if size < 0:
-                    raise ValueError(f"{dataset.name}: shape {dataset.shape} has more numbers than the file")
-                arrays.append(dataset[()])
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:  # h5py's, for what is not as it says
-        raise ValueError(f"damaged: {error}") from error
-    if not arrays:
-        raise ValueError("there are no layers with weights in it")
-    return arrays
-
-
-def _keras3(h5: Any) -> Iterator[Any]:
-    # The first files of this kind, by Keras 2.12, had another name for it.
-    layers = _inside(h5, "_layer_checkpoint_dependencies" if "_layer_checkpoint_dependencies" in h5 else "layers")
-    for name in layers:
-        if re.sub(r"_\d+$", "", name) not in (*NAMES.values(), *WITHOUT_WEIGHTS):
-            raise OtherLayers(f"layer {name[:200]!r} is of a kind that no network here has")
-    for kind in NAMES.values():
-        number = 0
-        while (name := _numbered(kind, number)) in layers:
-            variables = _inside(layers, name, "vars")
-            for index in range(len(variables)):
-                yield _inside(variables, str(index))
-            number += 1
-
-
-def _keras2(h5: Any, whole: bool) -> Iterator[Any]:
-    for layer in _texts(h5, "layer_names"):
-        names = _texts(_inside(h5, layer), "weight_names")
-        if not names and not whole and re.sub(r"_\d+$", "", layer) in OTHERS:
-            raise OtherLayers(f"layer {layer[:200]!r} is of a kind that no network here has")
-        for name in names:
-            if re.sub(r":\d+$", "", name).rpartition("/")[2] not in ("kernel", "bias"):
-                raise ValueError(f"layer {layer[:200]!r}: expected a kernel and a bias only, got {name[:200]!r}")
-            yield _inside(h5, layer, *name.split("/"))
-
-
-def _texts(group: Any, attribute: str) -> list[str]:
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in group.attrs[attribute]]
-
-
-def _inside(group: Any, *path: str) -> Any:
-    """What lies there; a link to elsewhere, or to another file, is refused."""
-    h5py = import_h5py()
-    for name in path:
-        if group.get(name, getclass=True, getlink=True) is not h5py.HardLink:
-            raise ValueError(f"expected {name[:200]!r} in {group.name}")
-        group = group[name]
-    return group
-
-
-def _numbered(kind: str, number: int) -> str:
+def numbered(kind: str, number: int) -> str:
+    """Keras's name of a class's layers in turn: conv2d, conv2d_1, ..."""
     return f"{kind}_{number}" if number else kind
 
 
@@ -203,7 +113,7 @@ def _h5(net: "Container") -> bytes:
                 raise TypeError(f"weights: Keras's files: {name}: expected Conv2d or Linear, got {layer.label}")
             kind = NAMES[parameters[0].data.ndim]
             layers[kind] = layers.get(kind, -1) + 1
-            group = h5.create_group(f"layers/{_numbered(kind, layers[kind])}/vars")
+            group = h5.create_group(f"layers/{numbered(kind, layers[kind])}/vars")
             for number, parameter in enumerate(parameters):
                 group[str(number)] = to_numpy(parameter.data)
     return file.getvalue()

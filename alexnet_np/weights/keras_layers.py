@@ -9,7 +9,6 @@ count, nor a softmax at the end, which turns logits into probabilities. A .weigh
 Source: keras/src/models/sequential.py, functional.py and the layers' get_config of Keras 3.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,11 @@ import numpy as np
 
 from ..layers import Conv2d, Dropout, Linear, MaxPool2d, ReLU, Softmax
 from ..layers.classes import is_as_its_class_says
-from .keras_files import CONFIG, NOTHING_IN_A_TEST, OtherLayers, import_h5py
-from .zips import member, members
+from ..reading import json_value
+from .keras_files import NOTHING_IN_A_TEST, OtherLayers
 
 if TYPE_CHECKING:
     from ..layers import Container
-
-MAX_CONFIG = 4_000_000  # bytes; AlexNet's has about 12,000
-ATTRIBUTE = "model_config"
 
 
 @dataclass(frozen=True)
@@ -50,34 +46,13 @@ class Layers:
 # ---- from files
 
 
-def of_archive(path: str | os.PathLike[str]) -> Layers:
-    """From a .keras file. ValueError where it cannot be understood, or has a layer that no network here has."""
-    with open(path, "rb") as file, members(file) as archive:
-        if CONFIG in archive.namelist() and archive.getinfo(CONFIG).file_size > MAX_CONFIG:
-            raise ValueError(f"{CONFIG} has more than {MAX_CONFIG:,} bytes")
-        return _described(CONFIG, member(archive, CONFIG, MAX_CONFIG))
+def described(where: str, text: str) -> Layers:
+    """From the JSON in a file. ValueError where it cannot be understood, or has a layer that no network here has.
 
-
-def of_h5(path: str | os.PathLike[str]) -> Layers | None:
-    """From a .h5 file; None where it holds weights only. Errors: see of_archive."""
-    h5py = import_h5py()
+    ``where`` is what the description is called in the file.
+    """
     try:
-        with h5py.File(path, "r") as h5:
-            if ATTRIBUTE not in h5.attrs:
-                return None
-            if h5.attrs.get_id(ATTRIBUTE).shape != ():
-                raise ValueError(f"{ATTRIBUTE}: expected one text")
-            text = h5.attrs[ATTRIBUTE]
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:  # h5py's, for what is damaged
-        raise ValueError(f"damaged: {error}") from error
-    if not isinstance(text, str | bytes) or len(text) > MAX_CONFIG:
-        raise ValueError(f"{ATTRIBUTE}: expected a text of at most {MAX_CONFIG:,} bytes")
-    return _described(ATTRIBUTE, text)
-
-
-def _described(where: str, text: str | bytes) -> Layers:
-    try:
-        model = json.loads(text)
+        model = json_value(text)
         layers = list(_layers(model))
         operations = [operation for layer in layers for operation in _operations(layer)]
         return Layers(_image(layers), operations)
@@ -230,7 +205,7 @@ def compare(path: str | os.PathLike[str], described: Layers, net: "Container") -
         try:
             net.output_shape((1, *described.image))
         except ValueError as error:
-            raise ValueError(f"weights: {path} is another network: it takes other images ({error})") from error
+            raise ValueError(f"weights: {path} is another network: it takes other images ({error!s:.300})") from error
 
 
 def _difference(ours: Operation | None, theirs: Operation | None) -> str | None:

@@ -20,9 +20,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..reading import json_value
 from .bfloat16 import widened
 
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
+MAX_HEADER = 30_000_000  # bytes, for a description with a mean image; the format's own limit is 100 million
 MAX_TENSORS = 10_000  # AlexNet has 16
 METADATA = "__metadata__"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -91,8 +92,8 @@ def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Tensor], int]:
     if length > min(MAX_HEADER, whole - 8):
         raise ValueError(f"its header is said to have {length:,} bytes: it is cut short, or no such file")
     try:
-        values = json.loads(file.read(length).decode(), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        values = json_value(file.read(length).decode(), _once)
+    except ValueError as error:
         raise ValueError(f"its header is damaged: {error}") from error
     if not isinstance(values, dict):
         raise ValueError("its header is damaged: expected a JSON object")

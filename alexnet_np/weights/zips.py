@@ -16,7 +16,7 @@ def members(file: BinaryIO) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(_Sparing(file))
     except (zipfile.BadZipFile, NotImplementedError, OverflowError) as error:
-        raise ValueError(f"the zip file is damaged ({error})") from error
+        raise ValueError(f"the zip file is damaged ({error!s:.200})") from error
     archive.fp = file
     return archive
 
@@ -46,4 +46,4 @@ def member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, NotImplementedError, OverflowError, EOFError, OSError) as error:
-        raise ValueError(f"{name!r} is damaged in the zip file ({error})") from error
+        raise ValueError(f"{name!r} is damaged in the zip file ({error!s:.200})") from error

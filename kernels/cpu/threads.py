@@ -25,25 +25,11 @@ from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any
 
+from ..thread_count import chosen_threads
 from .jit import brief, compiled, inner
 from .signals import LINE, Count, atomic_add, atomic_exchange, cells, wait, watch
 
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _chosen_threads() -> int:
-    text = os.environ.get("ALEXNET_NP_NUM_THREADS", "")
-    if not text:
-        return available_cores()
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"ALEXNET_NP_NUM_THREADS: expected an integer of at least 1, got {text!r}")
-    return int(text)
-
-
-NUM_THREADS = _chosen_threads()
+NUM_THREADS = chosen_threads()
 
 _jobs: SimpleQueue["_Job"] = SimpleQueue()  # each as often as it wants helpers
 _posted = Count()  # entries of _jobs, in all

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tarfile
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -19,6 +20,22 @@ from alexnet_np.data.dataset import DataError
 CONTENT = np.random.default_rng(0).bytes(700_001)
 
 
+ODD_ANSWERS = {
+    "a part that nobody asked for": b"HTTP/1.1 206 OK\r\nContent-Range: bytes 5-9/700001\r\n\r\n?????",
+    "a part without a range": b"HTTP/1.1 206 OK\r\n\r\n?????",
+    "a length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+    "a length below 0": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    "a length of 10**30": b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n",
+    "a redirection to a file": b"HTTP/1.1 302 Moved\r\nLocation: file:///etc/passwd\r\n\r\n",
+    "a redirection to ftp": b"HTTP/1.1 302 Moved\r\nLocation: ftp://127.0.0.1/file\r\n\r\n",
+    "a redirection to nowhere": b"HTTP/1.1 302 Moved\r\nLocation: http://[::1/\xff\r\n\r\n",
+    "a redirection to a port that is none": b"HTTP/1.1 302 Moved\r\nLocation: http://127.0.0.1:99999999/\r\n\r\n",
+    "no HTTP": b"\x1b[31mred\r\n\r\n",
+    "a line that steers the terminal": b"HTTP/1.1 404 \x1b[31mred\x07\r\n\r\n",
+    "a chunk of no size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers the n-th request as the n-th of the server's ``faults`` says, and those after the last one rightly."""
 
@@ -31,6 +48,18 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "unavailable" or content is None:
             self.send_error(503 if content else 404)
             return
+        if fault == "silent":
+            server.released.wait(10)
+            return
+        if fault in ODD_ANSWERS:
+            self.wfile.write(ODD_ANSWERS[fault])
+            return
+        if fault == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(content)
         first = int(header.removeprefix("bytes=").rstrip("-")) if header and fault != "no ranges" else 0
         if first and first >= len(content):
             self.send_error(416)
@@ -60,10 +89,12 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.faults, server.asked = {"file": CONTENT}, [], []
+    server.daemon_threads, server.released = True, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.released.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -74,7 +105,7 @@ def md5(content):
 
 
 def get(server, folder, content=CONTENT, **options):
-    download.download(f"{server.url}file", folder / "file", md5(content), **options)
+    download.download(f"{server.url}file", folder / "file", md5(content), len(content), **options)
     return (folder / "file").read_bytes()
 
 
@@ -144,7 +175,7 @@ def test_a_rest_that_was_whole_or_of_another_file_is_recognised(server, tmp_path
 
 def test_what_is_not_there_is_said_at_once(server, tmp_path):
     with pytest.raises(DataError, match="nowhere could not be fetched: the server says 404"):
-        download.download(f"{server.url}nowhere", tmp_path / "file", md5(b""))
+        download.download(f"{server.url}nowhere", tmp_path / "file", md5(b""), 9)
     assert len(server.asked) == 1
 
 
@@ -153,7 +184,54 @@ def test_without_a_server_there_is_a_sentence(server, tmp_path, monkeypatch):
     closed = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     closed.server_close()
     with pytest.raises(DataError, match=r"could not be fetched: .*refused"):
-        download.download(f"http://127.0.0.1:{closed.server_port}/file", tmp_path / "file", md5(b""))
+        download.download(f"http://127.0.0.1:{closed.server_port}/file", tmp_path / "file", md5(b""), 9)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # urllib leaves sockets to be collected
+@pytest.mark.parametrize("fault", ODD_ANSWERS)
+def test_whatever_a_server_answers_there_is_a_sentence(server, tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    server.faults = [fault] * 2
+    with pytest.raises(DataError, match=r"file could not be fetched: .") as caught:
+        get(server, tmp_path)
+    assert str(caught.value).isprintable()
+    assert "root:" not in "".join(path.read_text() for path in tmp_path.iterdir())
+    server.faults = [fault]
+    if "404" not in str(caught.value) and "302" not in str(caught.value):  # which are final
+        assert get(server, tmp_path) == CONTENT
+
+
+def test_a_server_that_sends_for_ever_is_left(server, tmp_path):
+    server.faults = ["endless"] * download.ATTEMPTS
+    with pytest.raises(DataError, match="could not be fetched: expected a file of 700,001 bytes, got more"):
+        get(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_sends_a_byte_from_time_to_time_is_left(server, tmp_path, monkeypatch):
+    clock = iter(range(0, 10**9, 40))
+    monkeypatch.setattr(download, "monotonic", lambda: next(clock))
+    assert get(server, tmp_path) == CONTENT
+    (tmp_path / "file").unlink()
+    monkeypatch.setattr(download, "SLOWEST", 10**6)
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with pytest.raises(DataError, match=r"could not be fetched: the server is too slow: [\d,]+ bytes in 80 seconds"):
+        get(server, tmp_path)
+
+
+def test_a_server_that_does_not_come_to_the_end_of_its_headers_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PERIOD", 0.1)
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    server.faults = ["silent"] * 2
+    with pytest.raises(DataError, match=r"could not be fetched: the server has not answered within 0 seconds"):
+        get(server, tmp_path)
+
+
+def test_the_sizes_of_known_files_are_known():
+    for source in download.SETS.values():
+        for md5sum, size in source.files.values():
+            assert len(md5sum) == 32
+            assert 5000 < size < 200_000_000
 
 
 def archive(members):
@@ -174,7 +252,9 @@ def test_an_archive_becomes_a_folder_that_can_be_trained_on(server, tmp_path, mo
     members = {f"cifar/data_batch_{k}.bin": record * 2 for k in range(1, 6)}
     members |= {"cifar/test_batch.bin": record, "../../cifar/batches.meta.txt": b"cat\ndog\n"}
     server.files["c.tar.gz"] = archive(members)
-    source = download.Source(server.url, {"c.tar.gz": md5(server.files["c.tar.gz"])}, archives=True)
+    source = download.Source(
+        server.url, {"c.tar.gz": (md5(server.files["c.tar.gz"]), len(server.files["c.tar.gz"]))}, archives=True
+    )
     monkeypatch.setitem(download.SETS, "cifar10", source)
     folder = download.fetch("cifar10", tmp_path / "data")
     assert folder == tmp_path / "data" / "cifar10"
@@ -211,7 +291,7 @@ def test_files_are_fetched_one_by_one(server, tmp_path, monkeypatch):
     for part, number in (("train", 8), ("t10k", 4)):
         server.files[f"{part}-images-idx3-ubyte.gz"] = idx_bytes(rng.integers(0, 256, (number, 4, 5), dtype=np.uint8))
         server.files[f"{part}-labels-idx1-ubyte.gz"] = idx_bytes(np.arange(number, dtype=np.uint8) % 2)
-    sums = {name: md5(content) for name, content in server.files.items() if name != "file"}
+    sums = {name: (md5(content), len(content)) for name, content in server.files.items() if name != "file"}
     source = replace(download.SETS["fashion-mnist"], url=server.url, files=sums)
     monkeypatch.setitem(download.SETS, "fashion-mnist", source)
     loaded = data.load(download.fetch("fashion-mnist", tmp_path))

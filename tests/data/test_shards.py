@@ -194,8 +194,15 @@ class TestParts:
     [
         ([("1.png", png(1)), ("2.png", png(2)), ("2.cls", b"1")], r"sample 1: expected .* got no \.cls"),
         ([("1.cls", b"1")], "sample 1: expected .* got no picture"),
-        ([("1.png", png(1)), ("1.cls", b"fox")], r"1\.cls: expected a number, got b'fox'"),
-        ([("1.png", png(1)), ("1.cls", b"-1")], "labels: expected 0 to"),
+        ([("1.png", png(1)), ("1.cls", b"fox")], r"1\.cls: expected a whole number from 0 to 999,999, got b'fox'"),
+        ([("1.png", png(1)), ("1.cls", b"-1")], r"s\.tar: 1\.cls: expected a whole number from 0 .* got b'-1'"),
+        ([("1.png", png(1)), ("1.cls", b"1_0")], r"s\.tar: 1\.cls: expected a whole number from 0 .* got b'1_0'"),
+        ([("1.png", png(1)), ("1.cls", b"1000000000")], r"s\.tar: 1\.cls: expected .* to 999,999, got b'1000000000'"),
+        ([("1.png", png(1)), ("1.cls", b"9" * 10_000)], r"s\.tar: 1\.cls: expected .* to 999,999, got b'99999"),
+        (
+            [("1.png", png(1)), ("1.cls", b"0"), ("2.png", png(2)), ("2.cls", b"10000")],
+            "labels below 10,000 .* got 10,000",
+        ),
         (
             [("1.jpg", png(1)), ("1.seg.png", png(2)), ("1.cls", b"0")],
             r"s\.tar: sample 1: expected one picture, got 1\.jpg and 1\.seg\.png",

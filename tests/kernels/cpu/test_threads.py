@@ -107,8 +107,10 @@ def test_the_number_of_threads_can_be_chosen(count: str) -> None:
 
 
 def test_a_number_of_threads_that_is_none_is_refused() -> None:
-    result = _python(SMALL + "work()", ALEXNET_NP_NUM_THREADS="many")
-    assert "ALEXNET_NP_NUM_THREADS: expected an integer of at least 1, got 'many'" in result.stderr
+    for count in ("many", "0", "-3", "1.5", "1000000000", "9" * 5000):
+        result = _python(SMALL + "work()", ALEXNET_NP_NUM_THREADS=count)
+        expected = f"ALEXNET_NP_NUM_THREADS: expected a whole number of threads from 1 to 1024, got {count!r:.200}"
+        assert expected in result.stderr.splitlines()[-1]
 
 
 def test_without_a_folder_to_write_to_nothing_is_cached_and_all_works() -> None:
