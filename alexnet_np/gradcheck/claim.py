@@ -47,7 +47,7 @@ class Claim:
         self.twin: Problem | None = None
         # For each set of values that move, by their indices:
         self._analytic: set[tuple[int, ...]] = set()  # where complex steps and differences agree
-        self._noisy: dict[tuple[int, ...], bool] = {}  # whether noise hides slopes
+        self._noises: dict[tuple[int, ...], list[float]] = {}  # noise in slopes, for steps of length 1
         # Other inputs before ours, in two ways: a gradient must not depend on the first forward or on the last one.
         self.earlier = [self._shuffled(index) for index in range(len(problem.values))]
         self._pristine = {id(values): copies(values[: self._inputs()]) for values in (problem.values, self.earlier)}
@@ -92,11 +92,8 @@ class Claim:
             return None
         analytic, numerical = self.claimed(direction), slope.value
         size = max(abs(analytic), abs(numerical), self.scale(direction)) or 1.0
-        allowed, difference = self.tolerance * size, abs(analytic - numerical)
-        if difference > 3 * MOST * allowed:  # more than rounding may excuse
-            if self._drowns(direction, slope.h, allowed):
-                return None
-        elif difference > allowed:
+        difference = abs(analytic - numerical)
+        if difference > self.tolerance * size:
             excused = self.rounding(direction, slope.h, size, difference)
             if excused is None:
                 return None
@@ -132,36 +129,42 @@ class Claim:
         """How far rounding alone may take the two slopes apart; None where it hides the slope that forward shows.
 
         Two parts. What is known: y itself and the sum over dy * y are rounded by eps times the size of the terms,
-        divided by h for differences; so are y' and the sum over dy * y'. Each counts 16 times. What is measured, as
-        only forward and backward know their intermediate results: both slopes are evaluated at points next to x, and
-        the noise in them counts eight times, which random errors do not exceed.
+        divided by h for differences; so are y' and the sum over dy * y'. Each counts 16 times, and y 64 times for
+        complex steps: where y saturates, as a softmax does for x = 30, y' is the difference of two numbers 30 times
+        y. What is measured, as only forward and backward know their intermediate results: both slopes are evaluated
+        at points next to x, and the noise in them counts eight times, which random errors do not exceed.
 
-        Noise of backward is an excuse up to 1e-10 of ``size``: more is no rounding in float64. Where the ``difference``
-        is far beyond a first measurement, there are no others.
+        Noise of backward is an excuse up to 1e-10 of the slope, or of what counts as 0 beside y: more is no rounding in
+        float64. Where the ``difference`` is far beyond a first measurement, there are no others.
         """
-        known = 16 * slopes.EPS * slopes.norm(self.dy * self.y) / (h or 1.0)
+        known = slopes.EPS * slopes.norm(self.dy * self.y) * (16 / h if h else 64)
         if not h:
             derivative = self._line(direction)(1j * slopes.COMPLEX_STEP).imag / slopes.COMPLEX_STEP
             known += 16 * slopes.EPS * slopes.norm(self.dy * derivative)
-        most = MOST * self.tolerance * size
+        if difference <= known:
+            return known
+        most, honest = MOST * self.tolerance * size, HONEST * max(size, self._scale(direction, NEGLIGIBLE))
+        if difference > known + 3 * most + honest:
+            return None if self._usual_noise(direction, h) > most else known
         shown = said = 0.0
         for _ in range(MEASUREMENTS):
             of_forward, of_backward = self._noise(direction, h)
             shown = max(shown, 8 * of_forward())
-            if known + shown > most:
+            if known + shown > most + honest:
                 return None
-            if difference > known + 10 * shown + HONEST * size:
+            if difference > known + 10 * shown + honest:
                 break
             said = max(said, 8 * of_backward())
-        return known + shown + min(said, HONEST * size)
+        return known + shown + min(said, honest)
 
-    def _drowns(self, direction: Direction, h: float, allowed: float) -> bool:
-        """Whether noise hides the slope that forward shows. Measured once for each set of values that move."""
-        key = tuple(direction)
-        if key not in self._noisy:
-            shown, _ = self._noise(direction, h)
-            self._noisy[key] = 8 * shown() > MOST * allowed
-        return self._noisy[key]
+    def _usual_noise(self, direction: Direction, h: float) -> float:
+        """As much as the noise in slopes like this one is: measured a few times for each set of values that move."""
+        seen = self._noises.setdefault(tuple(direction), [])
+        length = max(slopes.norm(step) for step in direction.values())
+        if len(seen) < 3 * MEASUREMENTS:
+            of_forward, _ = self._noise(direction, h)
+            seen.append(8 * of_forward() / length)
+        return max(seen) * length
 
     def _noise(self, direction: Direction, h: float) -> tuple[Callable[[], float], Callable[[], float]]:
         """Measure the noise in a slope, as forward shows it, and as backward says it: along a random line.

@@ -43,9 +43,9 @@ def large_layers(rng: np.random.Generator) -> list[tuple[Layer, Shape]]:
     """What takes the paths of fast kernels: AlexNet's kinds, random geometry, and layers that are computed together."""
     return [
         (Conv2d(3, 32, 11, stride=4, padding=2, rng=rng), (2, 39, 43, 3)),
-        (Conv2d(32, 32, 5, padding=2, rng=rng), (3, 13, 14, 32)),
+        (Conv2d(32, 32, 5, padding=2, rng=rng), (4, 21, 22, 32)),
         (Conv2d(64, 32, 5, padding=2, groups=2, rng=rng), (2, 11, 9, 64)),
-        (Conv2d(32, 64, 3, padding=1, rng=rng), (3, 14, 17, 32)),
+        (Conv2d(32, 64, 3, padding=1, rng=rng), (3, 26, 29, 32)),
         (Conv2d(33, 17, 3, padding=1, rng=rng), (4, 13, 13, 33)),
         *(_random_convolution(rng) for _ in range(6)),
         (Linear(270, 530, rng=rng), (11, 270)),
@@ -53,7 +53,7 @@ def large_layers(rng: np.random.Generator) -> list[tuple[Layer, Shape]]:
         (ReLU(), (3, 40, 50, 7)),
         (Softmax(), (2, 300)),
         (Sequential(Conv2d(3, 32, 11, 4, 2, rng=rng), ReLU(inplace=True), MaxPool2d(3, 2)), (2, 39, 43, 3)),
-        (Sequential(Conv2d(32, 32, 3, padding=1, rng=rng), ReLU(inplace=True), MaxPool2d(3, 2)), (3, 13, 12, 32)),
+        (Sequential(Conv2d(32, 32, 3, padding=1, rng=rng), ReLU(inplace=True), MaxPool2d(3, 2)), (3, 27, 28, 32)),
         (Sequential(Conv2d(32, 32, 3, padding=1, rng=rng), ReLU(inplace=True)), (2, 13, 13, 32)),
         (Sequential(Flatten(), Linear(72, 40, rng=rng), ReLU(inplace=True), Dropout(0.5)), (6, 3, 3, 8)),
     ]
