@@ -54,11 +54,13 @@ def check(
     every_entry    every single entry instead of random directions: for small tensors
     complex_step   complex steps instead of differences, which are exact to rounding: for a forward made of
                    analytic functions. Off their kinks ReLU and max-pooling count, too, as NumPy compares complex
-                   numbers by their real parts first. This package's layers are copied to "reference" for it
+                   numbers by their real parts first. Others (np.abs, np.var, .real) raise ValueError. This package's
+                   layers are copied to "reference" for it
     together       a direction through all tensors at once: for whole networks, where a forward is dear
     seed           of dy and the directions
     tolerance      on the relative error: 1e-7, or 1e-12 with ``complex_step``. A slope's error is relative to the
-                   slope, or to the size that slopes have in such directions, whichever is larger
+                   slope, or to the size that slopes have in such directions, whichever is larger. Rounding comes on
+                   top: docs/gradcheck.md
 
     Raises GradientError with the worst entry and the likely mistake; TypeError where something is not
     float64; ValueError where forward cannot be checked (it is random, gives NaN, is not analytic).

@@ -4,7 +4,7 @@ Slopes need float64. "cpu" has no float64 kernels of its own: it falls back to t
 its kernels. They are compared with the reference instead, whose gradients slopes have confirmed.
 
 The tolerance comes from the numbers that are added up. A sum of K random terms, rounded after each, is off by about
-eps * sqrt(K) of its size, eps = 1.2e-7 (Higham 2002, section 2.8, "rules of thumb"). So an entry may be off by
+eps * sqrt(K) of its size, eps = 1.2e-7 (Higham 2002, "Accuracy and Stability", chapter 4). So an entry may be off by
 
     eps * (32 + 8 sqrt(K))      times the root mean square of its tensor
 
