@@ -5,10 +5,11 @@
     gradcheck.check_function(forward, backward, (x, w, b))
     print(gradcheck.report())                       # every op of this package
 
-checks.py runs the comparisons, claim.py makes one, slopes.py evaluates, diagnosis.py names mistakes. problem.py is what
-is checked, attributes.py finds the arrays of somebody's object, form.py refuses what has the wrong form, kinks.py draws
-inputs without ties. network.py compares a layer in a network with the layer alone. ops.py lists this package's ops,
-float32.py compares a device's kernels with the reference.
+checks.py runs the comparisons, claim.py makes one, slopes.py evaluates, rounding.py and analytic.py say which slopes
+can be trusted, diagnosis.py names mistakes. problem.py is what is checked, attributes.py finds the arrays of somebody's
+object, form.py refuses what has the wrong form, kinks.py draws inputs without ties. network.py compares a layer in a
+network with the layer alone. ops.py lists this package's ops, float32.py compares a device's kernels with the
+reference.
 """
 
 from .checks import check as check, check_function as check_function

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .claim import TRIES, Claim, Comparison
+from .claim import Claim, Comparison
 from .diagnosis import likely_mistake
 from .network import check_in_network
 from .problem import Direction, FunctionProblem, LayerProblem, Problem
 from .results import GradientError, Result, Row, UnlistedArrays
+from .rounding import noise_of_y
+from .slopes import TRIES
 
 DIRECTIONS = 3  # random ones for each tensor
 FEW_DIGITS = 1e-11  # noise in y beyond this is not that of float64
@@ -159,7 +161,7 @@ def _of_every_entry(claim: Claim, index: int) -> Iterator[Comparison | None]:
 def _error(claim: Claim, result: Result, compared: list[list[Comparison | None]]) -> GradientError:
     """What to raise for a failed check: about the worst tensor."""
     wrong = [row for row in result if row.verdict == "wrong"]
-    noise = claim.noise_of_y()
+    noise = noise_of_y(claim)
     if noise > FEW_DIGITS:
         return _few_digits(next(row for row in result if row.verdict != "right"), noise)
     if not wrong:

@@ -3,26 +3,19 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import backend as backends
 from . import slopes
+from .analytic import check_analytic, complex_twin
 from .form import FormError
 from .problem import Direction, Problem, Values, copies, generator
 from .results import GradientError, Row
+from .rounding import rounding
 from .slopes import Slope
 
-NEGLIGIBLE = 1e-3  # slopes this small beside y count as 0 for differences of y, which cannot show them well
 SAME = 1e-12  # relative: results of the same numbers, added in another order
-DIFFERENCES = 1e-6  # the tolerance of differences that confirm a complex step
-TRIES = 8  # to find a direction without a kink; each moves half as many entries as the one before
-MEASUREMENTS = 3  # of noise: the largest counts, as one alone may be small by chance
-MOST = 100  # tolerances: noise of forward beyond this hides the slope
-HONEST = 1e-10  # relative: noise of backward beyond this is no rounding
-ADVICE = "leave out complex_step: central differences take any forward"
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,8 @@ class Claim:
         self.rng = generator(seed)
         self.twin: Problem | None = None
         # For each set of values that move, by their indices:
-        self._analytic: set[tuple[int, ...]] = set()  # where complex steps and differences agree
-        self._noises: dict[tuple[int, ...], list[float]] = {}  # noise in slopes, for steps of length 1
+        self.analytic: set[tuple[int, ...]] = set()  # where complex steps and differences agree
+        self.noises: dict[tuple[int, ...], list[float]] = {}  # noise in slopes, for steps of length 1
         # Other inputs before ours, in two ways: a gradient must not depend on the first forward or on the last one.
         self.earlier = [self._shuffled(index) for index in range(len(problem.values))]
         self._pristine = {id(values): copies(values[: self._inputs()]) for values in (problem.values, self.earlier)}
@@ -75,7 +68,7 @@ class Claim:
         for index in range(len(problem.values)):
             self._check_form(index)
         if method == "complex step":
-            self.twin = self._complex_twin()
+            self.twin = complex_twin(self)
 
     # ---- comparisons
 
@@ -86,7 +79,7 @@ class Claim:
         something to excuse.
         """
         if self.twin:
-            self._check_analytic(direction)
+            check_analytic(self, direction)
         slope = self.slope(direction)
         if slope is None:
             return None
@@ -94,7 +87,7 @@ class Claim:
         size = max(abs(analytic), abs(numerical), self.scale(direction)) or 1.0
         difference = abs(analytic - numerical)
         if difference > self.tolerance * size:
-            excused = self.rounding(direction, slope.h, size, difference)
+            excused = rounding(self, direction, slope.h, size, difference)
             if excused is None:
                 return None
             difference = max(0.0, difference - excused)
@@ -114,111 +107,36 @@ class Claim:
     def slope(self, direction: Direction) -> Slope | None:
         """What forward shows; None at a kink."""
         if self.twin:
-            return slopes.complex_step(self._line(direction), self.dy, self.scale(direction), self.tolerance)
-        return self._central(direction, self.tolerance, self.scale(direction))
+            return slopes.complex_step(self.line(direction), self.dy, self.scale(direction), self.tolerance)
+        return self.central(direction, self.tolerance, self.scale(direction))
 
     def five_digits(self, direction: Direction, values: Values | None = None) -> float | None:
         """The slope at ``values`` (by default those of the claim), to five digits; None where that is impossible."""
         if self.twin:
-            found = slopes.complex_step(self._line(direction, values), self.dy, 0.0, 1e-7)
+            found = slopes.complex_step(self.line(direction, values), self.dy, 0.0, 1e-7)
         else:
-            found = self._central(direction, 1e-5, 0.0, values)
+            found = self.central(direction, 1e-5, 0.0, values)
         return found.value if found else None
 
-    def rounding(self, direction: Direction, h: float, size: float, difference: float) -> float | None:
-        """How far rounding alone may take the two slopes apart; None where it hides the slope that forward shows.
-
-        Two parts. What is known: y itself and the sum over dy * y are rounded by eps times the size of the terms,
-        divided by h for differences; so are y' and the sum over dy * y'. Each counts 16 times, and y 64 times for
-        complex steps: where y saturates, as a softmax does for x = 30, y' is the difference of two numbers 30 times
-        y. What is measured, as only forward and backward know their intermediate results: both slopes are evaluated
-        at points next to x, and the noise in them counts eight times, which random errors do not exceed.
-
-        Noise of backward is an excuse up to 1e-10 of the slope, or of what counts as 0 beside y: more is no rounding in
-        float64. Where the ``difference`` is far beyond a first measurement, there are no others.
-        """
-        known = slopes.EPS * slopes.norm(self.dy * self.y) * (16 / h if h else 64)
-        if not h:
-            derivative = self._line(direction)(1j * slopes.COMPLEX_STEP).imag / slopes.COMPLEX_STEP
-            known += 16 * slopes.EPS * slopes.norm(self.dy * derivative)
-        if difference <= known:
-            return known
-        most, honest = MOST * self.tolerance * size, HONEST * max(size, self._scale(direction, NEGLIGIBLE))
-        if difference > known + 3 * most + honest:
-            return None if self._usual_noise(direction, h) > most else known
-        shown = said = 0.0
-        for _ in range(MEASUREMENTS):
-            of_forward, of_backward = self._noise(direction, h)
-            shown = max(shown, 8 * of_forward())
-            if known + shown > most + honest:
-                return None
-            if difference > known + 10 * shown + honest:
-                break
-            said = max(said, 8 * of_backward())
-        return known + shown + min(said, honest)
-
-    def _usual_noise(self, direction: Direction, h: float) -> float:
-        """As much as the noise in slopes like this one is: measured a few times for each set of values that move."""
-        seen = self._noises.setdefault(tuple(direction), [])
-        length = max(slopes.norm(step) for step in direction.values())
-        if len(seen) < 3 * MEASUREMENTS:
-            of_forward, _ = self._noise(direction, h)
-            seen.append(8 * of_forward() / length)
-        return max(seen) * length
-
-    def _noise(self, direction: Direction, h: float) -> tuple[Callable[[], float], Callable[[], float]]:
-        """Measure the noise in a slope, as forward shows it, and as backward says it: along a random line.
-
-        Complex steps and dy get another length at each point, too: where a function is flat, its values alone do not
-        change enough to be rounded otherwise.
-        """
-        aside = self._aside()
-
-        def shown(t: float) -> float:
-            line = self._line(direction, self._moved(aside, t))
-            if h:
-                return slopes.difference(line, self.dy, h)
-            return slopes.complex_slope(line, self.dy, step=_length(t) * slopes.COMPLEX_STEP)
-
-        def said(t: float) -> float:
-            gradients = self.problem.backward(self._moved(aside, t), _length(t) * self.dy)
-            parts = ((backends.to_numpy(gradients[i]), step) for i, step in direction.items())
-            return sum(float(np.vdot(gradient, step)) for gradient, step in parts) / _length(t)
-
-        return partial(slopes.noise, shown), partial(slopes.noise, said)
-
-    def noise_of_y(self) -> float:
-        """The noise in the result of forward, relative to it: 1e-16 in float64, 1e-8 where something is float32.
-
-        0 where it is no noise: what a kink or a bend adds to differences of high order grows with the step.
-        """
-        aside = self._aside()
-
-        def phi(t: float) -> float:
-            return float((self.dy * self.problem.forward(self._moved(aside, t))).sum())
-
-        short, long = (slopes.noise(phi, step) for step in (2.0**-24, 2.0**-20))
-        return short / (slopes.norm(self.dy * self.y) or 1.0) if long < 8 * short else 0.0
-
-    def _line(self, direction: Direction, values: Values | None = None) -> Callable[[complex], np.ndarray]:
+    def line(self, direction: Direction, values: Values | None = None) -> Callable[[complex], np.ndarray]:
         """t -> y at values + t * direction."""
         forward = (self.twin or self.problem).forward
         at = self.problem.values if values is None else values
 
         def line(t: complex) -> np.ndarray:
-            with warnings.catch_warnings():  # a cast that drops the imaginary part: _check_analytic sees what matters
+            with warnings.catch_warnings():  # a cast that drops the imaginary part: check_analytic sees what matters
                 warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
                 return self._check_shape(forward(at, direction, t))
 
         return line
 
-    def _central(
+    def central(
         self, direction: Direction, tolerance: float, scale: float, values: Values | None = None
     ) -> Slope | None:
         """By differences, also where the method is the complex step."""
         twin, self.twin = self.twin, None
         try:
-            line = self._line(direction, values)
+            line = self.line(direction, values)
             middle = line(0.0)
             if values is None:
                 self._check_repeats(middle)
@@ -228,11 +146,11 @@ class Claim:
         finally:
             self.twin = twin
 
-    def _aside(self) -> Values:
+    def aside(self) -> Values:
         """A random direction of all values."""
         return [self.random_direction(i)[i] for i in range(len(self.problem.values))]
 
-    def _moved(self, steps: Values, t: float) -> Values:
+    def moved(self, steps: Values, t: float) -> Values:
         return [value + t * step for value, step in zip(self.problem.values, steps, strict=True)]
 
     def claimed(self, direction: Direction) -> float:
@@ -241,9 +159,9 @@ class Claim:
 
     def scale(self, direction: Direction) -> float:
         """How large slopes typically are in directions like this one: what their errors are relative to."""
-        return self._scale(direction, 0.0 if self.twin else NEGLIGIBLE)
+        return self.scale_beside(direction, 0.0 if self.twin else slopes.NEGLIGIBLE)
 
-    def _scale(self, direction: Direction, negligible: float) -> float:
+    def scale_beside(self, direction: Direction, negligible: float) -> float:
         least = negligible * slopes.norm(self.dy * self.y)
         return slopes.norm(
             [
@@ -379,53 +297,3 @@ class Claim:
         return GradientError(
             f"{tensor}: {message}", Row(self.problem.op, tensor, self.method, self.tolerance, worst, 0, 0, mistake)
         )
-
-    def _complex_twin(self) -> Problem:
-        """The problem for complex values, if forward takes them."""
-        where = f"gradcheck: {self.problem.op}: complex_step"
-        try:
-            twin = self.problem.complex_twin()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-                y = twin.forward(self.problem.values)
-        except Exception as error:  # as where forward adds to an array of float64
-            raise ValueError(
-                f"{where}: expected a forward that takes complex128, also in the arrays that it keeps, got "
-                f"{type(error).__name__}: {error}: {ADVICE}"
-            ) from error
-        if not np.iscomplexobj(y) or not self.is_y(y.real, 1e-8):
-            got = "other numbers" if np.iscomplexobj(y) else y.dtype
-            raise ValueError(
-                f"{where}: expected an analytic forward that takes complex128, got {got} for complex values: {ADVICE}"
-            )
-        return twin
-
-    def _check_analytic(self, direction: Direction) -> None:
-        """ValueError where differences, which need no complex numbers, show another slope than the complex step.
-
-        Once for each set of values that move, in a random direction, before any gradient of theirs is judged.
-        """
-        key = tuple(direction)
-        for attempt in range(TRIES):
-            if key in self._analytic:
-                return
-            density = 0.5**attempt
-            step = self.random_direction(key[0], density) if len(key) == 1 else self.joint_direction(density)
-            scale = self._scale(step, NEGLIGIBLE)
-            found, slope = self.slope(step), self._central(step, DIFFERENCES, scale)
-            if found is None or slope is None:  # at a kink: another direction will tell
-                continue
-            self._analytic.add(key)
-            if abs(slope.value - found.value) > 100 * DIFFERENCES * max(abs(found.value), abs(slope.value), scale):
-                raise ValueError(
-                    f"gradcheck: {self.problem.op}: complex_step: expected an analytic forward, got one whose complex "
-                    f"step ({found.value:.6g}) is not its slope ({slope.value:.6g} by central differences): something "
-                    "in it drops or conjugates the imaginary part, as np.abs, np.var, np.conj, .real and a copy into a "
-                    f"float array do: {ADVICE}"
-                )
-        self._analytic.add(key)  # kinks everywhere: nobody can tell
-
-
-def _length(t: float) -> float:
-    """Another factor, between 1 and 2, for each point at which noise is measured."""
-    return 1 + t / slopes.NOISE_STEP / 17
