@@ -12,7 +12,7 @@ from .analytic import check_analytic, complex_twin
 from .form import FormError
 from .problem import Direction, Problem, Values, copies, generator
 from .results import GradientError, Row
-from .rounding import rounding
+from .rounding import SATURATED, rounding as rounding_of
 from .slopes import Slope
 
 SAME = 1e-12  # relative: results of the same numbers, added in another order
@@ -87,7 +87,7 @@ class Claim:
         size = max(abs(analytic), abs(numerical), self.scale(direction)) or 1.0
         difference = abs(analytic - numerical)
         if difference > self.tolerance * size:
-            excused = rounding(self, direction, slope.h, size, difference)
+            excused = rounding_of(self, direction, slope.h, size, difference)
             if excused is None:
                 return None
             difference = max(0.0, difference - excused)
@@ -107,7 +107,8 @@ class Claim:
     def slope(self, direction: Direction) -> Slope | None:
         """What forward shows; None at a kink."""
         if self.twin:
-            return slopes.complex_step(self.line(direction), self.dy, self.scale(direction), self.tolerance)
+            rounding = SATURATED * slopes.EPS * slopes.norm(self.dy * self.y)
+            return slopes.complex_step(self.line(direction), self.dy, self.scale(direction), self.tolerance, rounding)
         return self.central(direction, self.tolerance, self.scale(direction))
 
     def five_digits(self, direction: Direction, values: Values | None = None) -> float | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MEASUREMENTS = 3  # of noise: the largest counts, as one alone may be small by chance
 MOST = 100  # tolerances: noise of forward beyond this hides the slope
+SATURATED = 64  # roundings of y, in the complex step of a function that is flat where it is large
 HONEST = 1e-10  # relative: noise of backward beyond this is no rounding
 
 
@@ -30,7 +31,7 @@ def rounding(claim: "Claim", direction: Direction, h: float, size: float, differ
     Noise of backward is an excuse up to 1e-10 of the slope, or of what counts as 0 beside y: more is no rounding in
     float64. Where the ``difference`` is far beyond a first measurement, there are no others.
     """
-    known = slopes.EPS * slopes.norm(claim.dy * claim.y) * (16 / h if h else 64)
+    known = slopes.EPS * slopes.norm(claim.dy * claim.y) * (16 / h if h else SATURATED)
     if not h:
         derivative = claim.line(direction)(1j * slopes.COMPLEX_STEP).imag / slopes.COMPLEX_STEP
         known += 16 * slopes.EPS * slopes.norm(claim.dy * derivative)

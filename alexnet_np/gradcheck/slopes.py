@@ -87,8 +87,13 @@ def central(
     return None
 
 
-def complex_step(line: Callable[[complex], Any], dy: Any, scale: float, tolerance: float) -> Slope | None:
-    """phi'(0) by complex steps; None at a kink, and where the slope is no finite number."""
+def complex_step(
+    line: Callable[[complex], Any], dy: Any, scale: float, tolerance: float, rounding: float = 0.0
+) -> Slope | None:
+    """phi'(0) by complex steps; None at a kink, and where the slope is no finite number.
+
+    ``rounding`` is how far slopes may be apart for no reason.
+    """
     bends: list[float] = []
     for aside in ASIDE:
         left, right = (complex_slope(line, dy, t) for t in (-aside, aside))
@@ -96,10 +101,10 @@ def complex_step(line: Callable[[complex], Any], dy: Any, scale: float, toleranc
         if not isfinite(slope):
             return None
         bends.append(right - left)
-        if abs(bends[-1]) <= 10 * tolerance * max(scale, abs(slope)):
+        if abs(bends[-1]) <= 10 * tolerance * max(scale, abs(slope)) + rounding:
             return Slope(slope, 0.0)
     bend = _limit(bends[0], bends[1], ASIDE[0] / ASIDE[1])  # 0 for a function that is curved, but smooth
-    return Slope(slope, 0.0) if abs(bend) <= SMOOTH * tolerance * max(scale, abs(slope)) else None
+    return Slope(slope, 0.0) if abs(bend) <= SMOOTH * tolerance * max(scale, abs(slope)) + rounding else None
 
 
 def complex_slope(line: Callable[[complex], Any], dy: Any, t: float = 0.0, step: float = COMPLEX_STEP) -> float:
