@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from .gradcheck import kink_free
-from .gradcheck.problem import LayerProblem, copies
+from .gradcheck.form import FormError, kind
+from .gradcheck.problem import LayerProblem, copies, generator
 
 try:
     from hypothesis import strategies as st
@@ -160,7 +161,8 @@ def assert_adjoint(
 def assert_layer_laws(layer: Any, inputs: Any, training: bool = False, seed: int = 0) -> None:
     """What holds for every layer, whatever it computes. ``layer`` is as for gradcheck.check.
 
-    ``inputs`` is x, or a tuple of several inputs, in the layer's dtype. The laws:
+    ``inputs`` is x, or a tuple of several inputs, NumPy arrays in the layer's dtype; others raise TypeError. dy is
+    drawn from ``seed``, and is no array that your own ``default_rng(seed)`` draws. The laws:
 
     - Result and gradients are finite, in the dtype of the inputs, and gradients have the shape of their tensors.
     - Inputs and dy are not written: they are read-only here.
@@ -168,16 +170,23 @@ def assert_layer_laws(layer: Any, inputs: Any, training: bool = False, seed: int
     - It is the same, too, where inputs and dy lie in memory with gaps, in Fortran order.
     - Backward is linear in dy.
     """
-    inputs = tuple(map(_read_only, inputs if isinstance(inputs, tuple) else (inputs,)))
+    inputs = tuple(map(_read_only, _checked_inputs(inputs)))
     dtype = inputs[0].dtype
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, 4)
     problem = LayerProblem(layer, inputs, training, dtype.name)
 
+    def forward(inputs: tuple[np.ndarray, ...]) -> np.ndarray:
+        y = problem.run_forward(*inputs)
+        assert isinstance(y, np.ndarray | np.generic), f"{problem.op}: y: expected an array, got {kind(y)}"
+        return np.array(y)
+
     def run(inputs: tuple[np.ndarray, ...], dy: np.ndarray) -> dict[str, Any]:
-        y = np.array(problem.run_forward(*inputs))
-        gradients = copies(problem.run_backward(dy))
-        expected = f"a gradient for each of {', '.join(problem.names)}"
-        assert len(gradients) == len(problem.names), f"{problem.op}: expected {expected}, got {len(gradients)}"
+        y = forward(inputs)
+        assert y.shape == dy.shape, f"{problem.op}: y: expected the shape of the first time, {dy.shape}, got {y.shape}"
+        try:
+            gradients = copies(problem.run_backward(dy))
+        except FormError as error:
+            raise AssertionError(f"{problem.op}: {error.tensor}: {error}") from None
         return {"y": y, **dict(zip(problem.names, gradients, strict=True))}
 
     def compare(found: dict[str, Any], expected: dict[str, Any], law: str) -> None:
@@ -187,7 +196,7 @@ def assert_layer_laws(layer: Any, inputs: Any, training: bool = False, seed: int
             np.testing.assert_allclose(found[name], array, rtol, atol, err_msg=f"{problem.op}: {name}: {law}")
 
     try:
-        shape = np.shape(problem.run_forward(*inputs))
+        shape = forward(inputs).shape
         dy, other = (_read_only(rng.standard_normal(shape).astype(dtype)) for _ in range(2))
         results = run(inputs, dy)
         shapes = {"y": shape, **{name: value.shape for name, value in problem.items()}}
@@ -203,13 +212,29 @@ def assert_layer_laws(layer: Any, inputs: Any, training: bool = False, seed: int
 
         second = run(inputs, other)
         combined = {name: 2 * array + second[name] for name, array in results.items() if name != "y"}
-        compare(run(inputs, 2 * dy + other), combined, "expected a backward that is linear in dy")
+        compare(run(inputs, np.asarray(2 * dy + other)), combined, "expected a backward that is linear in dy")
     finally:
         problem.restore()
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    copy = array.copy()
+def _checked_inputs(inputs: Any) -> tuple[np.ndarray, ...]:
+    """The inputs as a tuple. TypeError where they are no arrays of numbers that have a gradient."""
+    several = isinstance(inputs, tuple)
+    if several and not inputs:
+        raise TypeError("assert_layer_laws: inputs: expected x, or a tuple of several inputs, got an empty tuple")
+    for i, array in enumerate(inputs if several else (inputs,)):
+        where = f"assert_layer_laws: {f'inputs[{i}]' if several else 'inputs'}"
+        if not isinstance(array, np.ndarray):
+            advice = "np.asarray(value, dtype) makes one, with the layer's dtype; several inputs are a tuple"
+            raise TypeError(f"{where}: expected a NumPy array, got {kind(array)}: {advice}")
+        if array.dtype.kind not in "fc":
+            advice = "only real numbers have a gradient: convert by x.astype('float32'), or to the layer's dtype"
+            raise TypeError(f"{where}: expected float32 or float64, got {array.dtype}: {advice}")
+    return inputs if several else (inputs,)
+
+
+def _read_only(array: Any) -> np.ndarray:
+    copy = np.array(array)
     copy.flags.writeable = False
     return copy
 
@@ -217,7 +242,8 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 def _spread(array: np.ndarray) -> np.ndarray:
     """The same numbers with gaps between them, in Fortran order and read-only."""
     wide = np.zeros([2 * n for n in array.shape], array.dtype, order="F")
-    spread = wide[tuple(slice(None, None, 2) for _ in array.shape)]
+    every_second: tuple[Any, ...] = (..., *[slice(None, None, 2)] * array.ndim)  # ...: without axes it stays an array
+    spread = wide[every_second]
     spread[...] = array
     spread.flags.writeable = False
     return spread

@@ -119,7 +119,7 @@ def test_a_missing_gradient_is_said(rng):
         def backward(self, dy):
             return super().backward(dy)[0]
 
-    with pytest.raises(GradientError, match="expected backward to give a gradient for each of x0, x1, got 1"):
+    with pytest.raises(GradientError, match=r"x1: expected backward to return a tuple of 2 arrays, .* x0, x1, got 1"):
         check(Forgetful(), (rng.standard_normal((2, 3)), rng.standard_normal((2, 3))))
 
 
@@ -293,7 +293,7 @@ MISTAKES = {
     "mean for sum": ({"db": lambda db, dy, saved: dy.mean(axis=(0, 1, 2))}, "b", r"small by 60 \(the pixels of all"),
     "sum over images": ({"dw": lambda dw, dy, saved: dw * len(dy)}, "w", r"too large by 3 \(the batch size N\)"),
     "odd factor": ({"dw": lambda dw, dy, saved: -0.7 * dw}, "w", "it is -0.7 times"),
-    "zero": ({"dx": lambda dx, dy, saved: 0 * dx}, "x", "0 everywhere: it was not written"),
+    "zero": ({"dx": lambda dx, dy, saved: 0 * dx}, "x", "0 everywhere: perhaps it was never written"),
     "missing flip": ({"dx": flipped_kernel}, "x", r"for w turned by 180 degrees in axes \(0, 1\): a missing flip"),
     "flip of dw": ({"dw": lambda dw, dy, saved: dw[::-1, ::-1]}, "w", "right turned by 180 degrees .* a missing flip"),
     "transposed kernel": ({"dx": transposed_kernel}, "x", "right for w with axes 2 and 3 exchanged"),
@@ -414,8 +414,8 @@ def test_a_gradient_that_is_added_is_named(rng):
         (lambda dx, x, dy: None, "x: expected a gradient, got None"),
         (lambda dx, x, dy: dx * np.nan, "x: expected a finite gradient, got NaN or infinity"),
         (lambda dx, x, dy: dx.astype("float32"), "x: expected a gradient in float64, got float32"),
-        (lambda dx, x, dy: np.multiply(x, 2, out=x), "x: forward or backward wrote into what it was given"),
-        (lambda dx, x, dy: np.multiply(dy, 2, out=dy), "dy: forward or backward wrote into what it was given"),
+        (lambda dx, x, dy: np.multiply(x, 2, out=x), "x: backward wrote into what it was given"),
+        (lambda dx, x, dy: np.multiply(dy, 2, out=dy), "dy: backward wrote into what it was given"),
     ],
 )
 def test_gradients_of_the_wrong_form(rng, change, message):
@@ -485,7 +485,8 @@ def test_kink_free_arrays_have_no_kinks(shape, dtype):
 
 
 def slope_of(f, scale=1.0, tolerance=1e-9):
-    return slopes.central(lambda t: np.array([f(t)]), np.ones(1), scale, tolerance)
+    found = slopes.central(lambda t: np.array([f(t)]), np.ones(1), np.array([f(0.0)]), scale, tolerance)
+    return found.value if found else None
 
 
 def test_central_differences():
@@ -520,7 +521,7 @@ def test_what_is_no_input_is_refused(rng):
         check(layers.ReLU(), x)
     with pytest.raises(TypeError, match=r"inputs: expected a tuple of arrays.*got none"):
         check(layers.ReLU(), ())
-    with pytest.raises(TypeError, match="inputs: expected an array of float64 among them, got none"):
+    with pytest.raises(TypeError, match="inputs: expected an array of float64 among them, got n: an int"):
         check_function(lambda n: (n, n), lambda dy, n: dy, (3,))
 
 
@@ -528,7 +529,7 @@ def test_what_forward_does_not_allow_is_said(rng):
     x = rng.standard_normal((3, 4))
     hidden = np.random.default_rng(0)
     with pytest.raises(
-        ValueError, match=r"forward gives another result for the same input\. A random generator has to be an attribute"
+        ValueError, match=r"forward is random: it gives another result .*\. A random generator has to be an attribute"
     ):
         check_function(lambda x: (x * hidden.random(), x), lambda dy, x: dy, (x,))
     with pytest.raises(TypeError, match="y: expected a result of forward in float64, got float32"):
@@ -1002,7 +1003,12 @@ class Buffer(Held):
         (Held(), {"params": {"w": None}}, ValueError, r"'w': expected an array of Held \(it has 'W'\), got nothing of"),
         (Held(), {"params": {"dW": "W"}}, ValueError, r"'dW': expected an array .*got a NoneType \(call forward once"),
         (no_parameters(lambda self: [self.W]), {}, TypeError, r"parameters\(\): .* name, data and grad, got a ndarray"),
-        (no_parameters(lambda self: {"W": self.W}), {}, TypeError, r"parameters\(\): expected .*, got a str in it"),
+        (
+            no_parameters(lambda self: {"W": self.W}),
+            {},
+            TypeError,
+            r"parameters\(\): .*, got a dict with the keys 'W': params=",
+        ),
         (no_parameters(property(lambda self: [])), {}, TypeError, "parameters: expected a method, got a list: params="),
         (
             Buffer(),

@@ -13,9 +13,11 @@ from .diagnosis import likely_mistake
 from .network import check_in_network
 from .problem import Direction, FunctionProblem, LayerProblem, Problem
 from .results import GradientError, Result, Row, UnlistedArrays
+from .rounding import noise_of_y
+from .slopes import TRIES
 
 DIRECTIONS = 3  # random ones for each tensor
-TRIES = 8  # to find one without a kink; each moves half as many entries as the one before
+FEW_DIGITS = 1e-11  # noise in y beyond this is not that of float64
 SEARCHED = 400  # entries of a wrong gradient that are looked at to find the worst
 
 
@@ -54,11 +56,13 @@ def check(
     every_entry    every single entry instead of random directions: for small tensors
     complex_step   complex steps instead of differences, which are exact to rounding: for a forward made of
                    analytic functions. Off their kinks ReLU and max-pooling count, too, as NumPy compares complex
-                   numbers by their real parts first. This package's layers are copied to "reference" for it
+                   numbers by their real parts first. Others (np.abs, np.var, .real) raise ValueError. This package's
+                   layers are copied to "reference" for it
     together       a direction through all tensors at once: for whole networks, where a forward is dear
     seed           of dy and the directions
     tolerance      on the relative error: 1e-7, or 1e-12 with ``complex_step``. A slope's error is relative to the
-                   slope, or to the size that slopes have in such directions, whichever is larger
+                   slope, or to the size that slopes have in such directions, whichever is larger. Rounding comes on
+                   top: docs/gradcheck.md
 
     Raises GradientError with the worst entry and the likely mistake; TypeError where something is not
     float64; ValueError where forward cannot be checked (it is random, gives NaN, is not analytic).
@@ -101,14 +105,16 @@ def _run(
         _warn_of_unlisted(claim)
         if together:
             # One direction is enough: no tensor's part in the slope is small.
-            result = Result([_row(claim, f"all {len(problem.names)}", _in_directions(claim, claim.joint_direction, 1))])
+            found = list(_in_directions(claim, claim.joint_direction, 1))
+            result = Result([_row(claim, f"all {len(problem.names)}", found)])
             if result.ok:
                 check_in_network(claim)
                 return result
         compare = _of_every_entry if every_entry else _in_random_directions
-        result = Result([_row(claim, name, compare(claim, index)) for index, name in enumerate(problem.names)])
+        compared = [list(compare(claim, index)) for index in range(len(problem.names))]
+        result = Result([_row(claim, name, found) for name, found in zip(problem.names, compared, strict=True)])
         if not result.ok:
-            raise _error(claim, result)
+            raise _error(claim, result, compared)
         check_in_network(claim)
         return result
     finally:
@@ -127,8 +133,7 @@ def _warn_of_unlisted(claim: Claim) -> None:
         warnings.warn(message, UnlistedArrays, stacklevel=4)
 
 
-def _row(claim: Claim, tensor: str, comparisons: Iterable[Comparison | None]) -> Row:
-    found = list(comparisons)
+def _row(claim: Claim, tensor: str, found: list[Comparison | None]) -> Row:
     errors = [comparison.error for comparison in found if comparison]
     worst = max(errors, default=float("nan"))
     return Row(claim.problem.op, tensor, claim.method, claim.tolerance, worst, len(errors), len(found) - len(errors))
@@ -153,27 +158,24 @@ def _of_every_entry(claim: Claim, index: int) -> Iterator[Comparison | None]:
         yield claim.compare_entry(index, position)
 
 
-def _error(claim: Claim, result: Result) -> GradientError:
+def _error(claim: Claim, result: Result, compared: list[list[Comparison | None]]) -> GradientError:
     """What to raise for a failed check: about the worst tensor."""
     wrong = [row for row in result if row.verdict == "wrong"]
+    noise = noise_of_y(claim)
+    if noise > FEW_DIGITS:
+        return _few_digits(next(row for row in result if row.verdict != "right"), noise)
     if not wrong:
-        row = next(row for row in result if row.verdict != "right")
-        message = (
-            f"{row.tensor}: no slope to compare the gradient with: kinks or ties in every direction (ReLU at 0, "
-            "equal pixels in a pooling window), slopes so small that they drown in rounding errors, or a forward "
-            "that computes in float32 somewhere"
-        )
-        mistake = "in the input: draw one without ties, say by gradcheck.kink_free"
-        return GradientError(message, replace(row, mistake=mistake))
+        return _nothing_to_compare(claim, next(row for row in result if row.verdict != "right"))
 
     row = max(wrong, key=lambda row: row.error)
     index = claim.problem.names.index(row.tensor)
     looked_at = {position: claim.compare_entry(index, position) for position in _suspects(claim, index)}
     entries = [entry for entry in looked_at.values() if entry]
     bad = [entry for entry in entries if entry.error > claim.tolerance]
-    seen = bad or [comparison for comparison in _in_random_directions(claim, index) if comparison]
     # To the two digits that are printed, errors are often equal: then the largest difference is shown.
-    worst = max(seen, key=lambda it: (float(f"{it.error:.1e}"), abs(it.analytic - it.numerical)))
+    worst = max(
+        bad or filter(None, compared[index]), key=lambda it: (float(f"{it.error:.1e}"), abs(it.analytic - it.numerical))
+    )
     where = f"{row.tensor}[{', '.join(map(str, worst.index))}]" if worst.index is not None else "a random direction"
     lines = [
         f"the gradient of {row.tensor} is wrong",
@@ -186,6 +188,25 @@ def _error(claim: Claim, result: Result) -> GradientError:
     smooth.flat[[position for position, entry in looked_at.items() if entry is None]] = 0
     row = replace(row, mistake=likely_mistake(claim, index, smooth))
     return GradientError("\n  ".join(lines), row, worst.index, worst.analytic, worst.numerical)
+
+
+def _nothing_to_compare(claim: Claim, row: Row) -> GradientError:
+    """What to raise where no direction had a slope."""
+    message = (
+        f"{row.tensor}: no slope to compare the gradient with: kinks or ties in every direction (ReLU at 0, equal "
+        "pixels in a pooling window), slopes so small that they drown in rounding errors, or a forward that bends "
+        "within a millionth of x, as sin(1e6 * x) does"
+    )
+    mistake = "in the input: draw one without ties, say by gradcheck.kink_free"
+    return GradientError(message, replace(row, mistake=mistake))
+
+
+def _few_digits(row: Row, noise: float) -> GradientError:
+    message = (
+        f"{row.tensor}: no slope to compare the gradient with: the result of forward carries noise of {noise:.0e} of "
+        "its size, so forward computes in float32 somewhere"
+    )
+    return GradientError(message, replace(row, error=float("nan"), kinks=row.kinks + row.compared, compared=0))
 
 
 def _suspects(claim: Claim, index: int) -> Iterable[int]:

@@ -1,13 +1,15 @@
 """A layer as a network uses it: a container has to compute what the layer alone computes."""
 
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
 
 from ..layers import Conv2d, Layer, Linear, MaxPool2d, Parameter, ReLU, Sequential
+from ..layers.base import every_layer
 from .claim import Claim
-from .problem import LayerProblem, copies
+from .problem import LayerProblem, copies, generator
 from .results import GradientError, Row
 
 TOLERANCE = 1e-9  # of the same numbers, added in another order
@@ -21,7 +23,8 @@ def check_in_network(claim: Claim) -> None:
 
     Before it a 1x1 convolution or a linear layer that changes nothing, after it a ReLU and a pooling: what a backend
     may take together. Then the parameters' gradients without that of x, and added to those of a backward before, as a
-    step in several parts does. A layer that the network only stops with an error, or with NaN, is not accused.
+    step in several parts does. A layer that a network stops with an error, or with NaN, is accused only where these
+    options are to blame: where the same network computes without them.
     """
     problem = claim.problem
     if not isinstance(problem, LayerProblem) or not isinstance(problem.layer, Layer) or problem.inputs != 1:
@@ -36,7 +39,7 @@ def check_in_network(claim: Claim) -> None:
     for neighbour in (*before, *after):
         neighbour.to(own.device, problem.dtype, own.algorithm, own.precision)
         neighbour.requires_grad_(False)  # without that of x, backward ends at the layer
-    dy = own.asarray(np.random.default_rng(0).standard_normal(y.shape), problem.dtype).reshape(y.shape)
+    dy = own.asarray(generator(0, 2).standard_normal(y.shape), problem.dtype).reshape(y.shape)
     chain = [*before, layer, *after]
     alone = _layer_by_layer(problem, chain, x, dy)
     container = Sequential(*chain)
@@ -44,8 +47,10 @@ def check_in_network(claim: Claim) -> None:
     for way in WAYS if trainable else WAYS[:1]:
         try:
             found = _in_container(problem, container, x, dy, **way.options)
-        except Exception:  # what it cannot do there, a network says when it is used
-            return
+        except Exception as error:  # what it cannot do there at all, a network says when it is used
+            if not way.options:
+                return
+            raise _stopped(claim, way, error) from error
         finally:
             container.forget()
         _compare(claim, alone, found, way)
@@ -59,6 +64,9 @@ class Way:
     times: float
     difference: str
     advice: str
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
 WAYS = (
@@ -82,6 +90,20 @@ WAYS = (
         "does: otherwise Step(parts=2) trains on a part of each batch",
     ),
 )
+
+
+def _stopped(claim: Claim, way: Way, error: Exception) -> GradientError:
+    """What to raise where backward fails with these options: the layer whose method was the last to be called."""
+    problem = claim.problem
+    assert isinstance(problem, LayerProblem)
+    paths = {id(layer): path for path, layer in every_layer(problem.layer)}
+    called = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    culprit = next((layer for layer in reversed(called) if id(layer) in paths), problem.layer)
+    path = paths[id(culprit)]
+    names = [p.name for p in problem.parameters if isinstance(p, Parameter)]
+    row = Row(problem.op, path or names[0], claim.method, TOLERANCE, float("inf"), 0, 0)
+    where = f" of {path} ({culprit.label})" if path else ""
+    return GradientError(f"backward{where} with {way} stops with {type(error).__name__}: {error}: {way.advice}", row)
 
 
 def _before(x: Any) -> list[Layer]:
@@ -126,11 +148,12 @@ def _compare(claim: Claim, alone: Found, network: Found, way: Way) -> None:
         expected, found = alone[name], network[name]
         if expected is None and found is None:
             continue
-        if found is not None and not np.isfinite(found).all():
+        if found is not None and not np.isfinite(found).all() and not way.options:
             continue
         size = 0.0 if expected is None else way.times * float(np.abs(expected).max(initial=0))
         same = expected is not None and found is not None and found.shape == expected.shape
         error = float(np.abs(found - way.times * expected).max(initial=0)) / (size or 1.0) if same else float("inf")
+        error = error if np.isfinite(error) else float("inf")
         if not error <= TOLERANCE:
             what = "y" if name == "y" else f"the gradient of {name}"
             raise GradientError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from ..layers import (
     Sequential,
     Softmax,
 )
+from . import float32
 from .checks import check, check_function
+from .kinks import kink_free
 from .results import GradientError, Result, Row
 
 METHODS: list[dict[str, Any]] = [{}, {"every_entry": True}, {"complex_step": True, "every_entry": True}]
@@ -36,27 +38,19 @@ NETWORKS: list[tuple[str, Callable[[int], Any], tuple[int, ...], float]] = [
 ]
 
 
-def kink_free(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = "float64") -> np.ndarray:
-    """A random array for ReLU and pooling: no two entries are equal or close, none is close to 0.
-
-    Its n entries are +-1, +-3, ..., times 2/n, in random order: between -2 and 2, at least 4/n apart. Among plain
-    random floats some are bound to lie within a step of a kink.
-    """
-    size = int(np.prod(shape))
-    ranks = rng.permutation(size) - size // 2
-    return ((2 * ranks + 1) * (2 / max(size, 1))).reshape(shape).astype(dtype)
-
-
 def report(device: str = "reference", networks: bool = False, seed: int = 0) -> Result:
     """Check every op on a device; with ``networks`` the three AlexNets, too (a minute and 5 GB).
+
+    Gradients are compared with slopes in float64, for which "cpu" falls back to the reference kernels. On "cpu" and
+    "gpu" the device's own float32 kernels are then compared with the reference in float64 ("float32 vs reference").
 
     A row for each op, tensor and method holds the worst of all geometries. Nothing is raised: ``Result.ok`` says
     whether all is right.
     """
     worst: dict[tuple[str, str, str], Row] = {}
-    for row in _rows(device, networks, seed):
+    for row in chain(_rows(device, networks, seed), _rows_in_float32(device, seed) if device != "reference" else ()):
         key = (row.op, row.tensor, row.method)
-        worst[key] = max(worst.get(key, row), row, key=lambda row: (row.verdict != "right", row.error))
+        worst[key] = max(worst.get(key, row), row, key=lambda row: (row.verdict != "right", row.error / row.tolerance))
     return Result(list(worst.values()))
 
 
@@ -118,6 +112,39 @@ def _rows(device: str, networks: bool, seed: int) -> Iterator[Row]:
         x = size * rng.standard_normal(shape)
         for training, method in _ways(net, NETWORK_METHODS):
             yield from _rows_of(name, check, net, (x,), training=training, together=True, **method)
+
+
+def _rows_in_float32(device: str, seed: int) -> Iterator[Row]:
+    """The device's kernels in float32 against the reference. A GPU draws masks of its own: none of them is compared."""
+    rng = np.random.default_rng(seed)
+    for layer, shape in [*_layers(rng), *float32.large_layers(rng)]:
+        draws = any(isinstance(part, Dropout) for _, part in layer.walk())
+        yield from float32.compare(layer, shape, device, training=draws and device != "gpu", seed=seed)
+    for label_smoothing in (0.0, 0.2):
+        rows = float32.compare(Loss(np.array([0, 4, 1, 1]), label_smoothing), (4, 5), device, seed=seed)
+        yield from (replace(row, op="softmax_cross_entropy", tensor=LOSS_NAMES[row.tensor]) for row in rows)
+
+
+LOSS_NAMES = {"y": "y", "x": "logits"}
+
+
+class Loss:
+    """The loss as an object with forward and backward, of the logits alone."""
+
+    def __init__(self, labels: np.ndarray, label_smoothing: float) -> None:
+        self.labels, self.label_smoothing = labels, label_smoothing
+
+    def to(self, device: str, dtype: str, algorithm: str = "auto") -> "Loss":
+        self.backend = backends.get(device, algorithm)
+        return self
+
+    def forward(self, logits: Any) -> Any:
+        labels = self.backend.asarray(self.labels)
+        y, self.saved = self.backend.kernels.softmax_cross_entropy_forward(logits, labels, self.label_smoothing)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return self.backend.kernels.softmax_cross_entropy_backward(dy, self.saved)
 
 
 def _ways(layer: Any, methods: list[dict[str, Any]]) -> Iterator[tuple[bool, dict[str, Any]]]:

@@ -12,6 +12,20 @@ from ..layers import Layer
 from ..layers.tree import Tree
 from . import attributes
 from .attributes import MISSING, Named
+from .form import (
+    ADVICE,
+    FormError,
+    arrays_in,
+    check_input,
+    check_same,
+    for_each,
+    gradient,
+    gradients,
+    is_array,
+    kind,
+    parameters_of,
+    result,
+)
 
 Values: TypeAlias = list[np.ndarray]
 """One array for each name, in main memory."""
@@ -37,9 +51,14 @@ class Problem:
     def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
         """The gradient of <dy, y> with respect to each value, as forward and backward of the layer have it.
 
-        Not copies. With ``clear``, gradients left from an earlier backward are set to 0 before.
+        Not copies. With ``clear``, gradients left from an earlier backward are set to 0 before. FormError where
+        backward returns something else than a gradient for each value, or writes into what forward made.
         """
         raise NotImplementedError
+
+    def changed(self, values: Values) -> str:
+        """The name of a parameter that forward or backward has changed; "" where none has."""
+        return ""
 
     def complex_twin(self) -> "Problem":
         """The same problem for complex values."""
@@ -70,11 +89,8 @@ class Problem:
     def _check_dtypes(self) -> None:
         for name, value in self.items():
             if value.dtype != self.dtype:
-                raise TypeError(
-                    f"gradcheck: {self.op}: {name}: expected {self.dtype}, got {value.dtype}: differences of float32 "
-                    "numbers keep three digits. Convert layers by layer.to(device, 'float64') and arrays by "
-                    "x.astype('float64')"
-                )
+                advice = ADVICE.get(value.dtype.kind, ADVICE["f"])
+                raise TypeError(f"gradcheck: {self.op}: {name}: expected {self.dtype}, got {value.dtype}: {advice}")
 
 
 class LayerProblem(Problem):
@@ -98,24 +114,30 @@ class LayerProblem(Problem):
         self.dtype = dtype
         label = getattr(layer, "label", "\n")
         self.op = type(layer).__name__ if "\n" in label else label
-        own = getattr(layer, "backend", None)
-        self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0], "gradcheck: inputs")
         self.inputs = len(inputs)
+        self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
+        for method in ("forward", "backward"):
+            if not callable(getattr(layer, method, None)):
+                raise TypeError(f"gradcheck: layer: expected an object with a method {method}, got {self.op}")
+        for name, value in zip(self.names, inputs, strict=True):
+            check_input(self.op, name, value)
+        own = getattr(layer, "backend", None)
+        self.backend = own if isinstance(own, backends.Backend) else backends.of(inputs[0])
         self._given = list(inputs)
-        parameters = _parameters_of(layer)
+        parameters = parameters_of(layer)
         listed = {id(p.data) for p in parameters}
         parameters += [p for p in attributes.named(layer, params) if id(p.data) not in listed]
+        _check_apart(self.op, parameters)
         self.parameters = [p for p in parameters if getattr(p, "requires_grad", True)]
         self._listed = parameters
         self._constants = [name for name, grad in (params or {}).items() if grad is None]
         self.unlisted = self.search()
-        self.names = ["x"] if len(inputs) == 1 else [f"x{i}" for i in range(len(inputs))]
         self.names = _distinct([*self.names, *(p.name for p in self.parameters)])
         self.values = copies([*inputs, *(p.data for p in self.parameters)])
         self._check_dtypes()
         self._written: list[Any] = [*self.values]
         self._grads = [_grad_of(p) for p in self.parameters]
-        self._grad_values = [copies([grad])[0] if _is_array(grad) else None for grad in self._grads]
+        self._grad_values = [copies([grad])[0] if is_array(grad) else None for grad in self._grads]
         self._generators = self._find_generators()
         self._forward_options = _taken(layer.forward, training=training, input_grad=True)
         self._backward_options = _taken(layer.backward, input_grad=True)
@@ -123,14 +145,26 @@ class LayerProblem(Problem):
     def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
         inputs = [self._on_device(value) for value in _moved(values[: self.inputs], direction, t)]
         self._write(values, direction or {}, t)
-        return backends.to_numpy(self.run_forward(*inputs))
+        return result(self.op, self.run_forward(*inputs))
 
     def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
-        self.forward(values)
+        self._write(values, {}, 0.0)
+        y = self.run_forward(*map(self._on_device, values[: self.inputs]))
+        before = result(self.op, y)
         if clear:
             for parameter in self.parameters:
                 parameter.grad = self.backend.xp.zeros_like(parameter.data)
-        return self.run_backward(self._on_device(dy))
+        gradients = self.run_backward(self._on_device(dy))
+        check_same("y", before, y)
+        return gradients
+
+    def changed(self, values: Values) -> str:
+        for name, value, parameter in zip(
+            self.names[self.inputs :], values[self.inputs :], self.parameters, strict=True
+        ):
+            if not np.array_equal(backends.to_numpy(parameter.data), value, equal_nan=True):
+                return name
+        return ""
 
     def run_forward(self, *inputs: Any) -> Any:
         """The layer's forward, with the same random numbers in every call."""
@@ -148,12 +182,18 @@ class LayerProblem(Problem):
     def repeat_random_numbers(self) -> None:
         """Let the next forward draw the numbers that each forward draws."""
         for seed, (layer, name, _) in enumerate(self._generators):
-            setattr(layer, name, self.backend.generator(np.random.default_rng(seed)))
+            setattr(layer, name, self.backend.generator(generator(0, seed)))
 
     def run_backward(self, dy: Any) -> list[Any]:
         """The layer's backward: a gradient for each name. Not copies."""
-        dx = self.call_backward(dy)
-        return [*(dx if isinstance(dx, tuple | list) else (dx,)), *(p.grad for p in self.parameters)]
+        names = self.names[: self.inputs]
+        returned = gradients(self.call_backward(dy), names)
+        if len(returned) != len(names):
+            raise FormError(names[-1], f"expected backward to return {for_each(names)}, got {len(returned)}")
+        return [
+            *returned,
+            *(gradient(name, p.grad) for name, p in zip(self.names[len(names) :], self.parameters, strict=True)),
+        ]
 
     def complex_twin(self) -> "LayerProblem":
         self._forget()
@@ -230,27 +270,53 @@ class FunctionProblem(Problem):
     """
 
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        if not isinstance(inputs, Sequence) or isinstance(inputs, str):
+            raise TypeError(f"gradcheck: inputs: expected a tuple, (x,) for one, got {type(inputs).__name__}")
+        for name, function in (("forward", forward), ("backward", backward)):
+            if not callable(function):
+                raise TypeError(f"gradcheck: {name}: expected a function, got {type(function).__name__}")
         self.op = getattr(forward, "__name__", repr(forward))
         self._forward, self._backward, self._inputs = forward, backward, list(inputs)
-        kinds = [getattr(getattr(value, "dtype", None), "kind", None) for value in inputs]
-        self._places = [place for place, kind in enumerate(kinds) if kind == "f"]
+        codes = [getattr(getattr(value, "dtype", None), "kind", None) for value in inputs]
+        self._places = [place for place, code in enumerate(codes) if code == "f"]
+        names = _argument_names(forward, len(inputs))
+        for name, value in zip(names, inputs, strict=False):
+            if isinstance(value, Mapping | list | tuple) and any(a.dtype.kind == "f" for a in arrays_in(value)):
+                raise TypeError(
+                    f"gradcheck: {self.op}: {name}: expected an array, got a {type(value).__name__} of arrays, whose "
+                    "gradients would not be checked: make each an input of its own"
+                )
         if not self._places:
-            raise TypeError(f"gradcheck: {self.op}: inputs: expected an array of float64 among them, got none")
-        self.backend = backends.of(inputs[self._places[0]])
-        self.names = [_argument_names(forward, len(inputs))[i] for i in self._places]
+            got = ", ".join(f"{name}: {kind(value)}" for name, value in zip(names, inputs, strict=False)) or "none"
+            raise TypeError(f"gradcheck: {self.op}: inputs: expected an array of float64 among them, got {got}")
+        self.backend = backends.of(inputs[self._places[0]], f"gradcheck: {self.op}: {names[self._places[0]]}")
+        self.names = [names[i] for i in self._places]
         self.values = copies([inputs[i] for i in self._places])
         self._check_dtypes()
 
     def forward(self, values: Values, direction: Direction | None = None, t: complex = 0.0) -> np.ndarray:
-        return backends.to_numpy(self._call(_moved(values, direction, t))[0])
+        return result(self.op, self._call(_moved(values, direction, t))[0])
 
     def backward(self, values: Values, dy: np.ndarray, clear: bool = False) -> list[Any]:
-        _, saved = self._call(values)
-        grads = self._backward(self._on_device(dy), saved)
-        grads = list(grads) if isinstance(grads, tuple | list) else [grads]
-        if len(grads) == len(self._inputs):
-            grads = [grads[i] for i in self._places]
-        return grads
+        y, saved = self._call(values)
+        kept = [y, *(array for array in arrays_in(saved) if not any(attributes.is_same(array, x) for x in values))]
+        before = [np.array(backends.to_numpy(array)) for array in kept]
+        found = gradients(self._backward(self._on_device(dy), saved), self.names)
+        for i, array in enumerate(kept):
+            check_same("what forward saved" if i else "y", before[i], array)
+        return self._of_each(found)
+
+    def _of_each(self, found: list[Any]) -> list[Any]:
+        """The gradients of the values, where there is one for each, or one for each input, trailing options left out.
+
+        An input that is no array of real numbers has None.
+        """
+        if len(found) == len(self._places):
+            return found
+        others = [g for i, g in enumerate(found) if i not in self._places]
+        if self._places[-1] < len(found) <= len(self._inputs) and all(g is None for g in others):
+            return [found[i] for i in self._places]
+        raise FormError(self.names[-1], f"expected backward to return {for_each(self.names)}, got {len(found)}")
 
     def complex_twin(self) -> "FunctionProblem":
         twin = copy(self)
@@ -261,27 +327,30 @@ class FunctionProblem(Problem):
         inputs = list(self._inputs)
         for place, value in zip(self._places, values, strict=True):
             inputs[place] = self._on_device(value)
-        return self._forward(*inputs)
+        found = self._forward(*inputs)
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            got = f"{len(found)} values" if isinstance(found, tuple | list) else kind(found)
+            raise TypeError(f"gradcheck: {self.op}: expected forward to return y, saved: two values, got {got}")
+        return found[0], found[1]
 
 
-def _parameters_of(layer: Any) -> list[Any]:
-    """What ``parameters()`` lists. TypeError where that are no parameters."""
-    if not hasattr(layer, "parameters"):
-        return []
-    where = f"gradcheck: {type(layer).__name__}.parameters"
-    advice = 'params={"W": "dW"} names arrays and their gradients'
-    if not callable(layer.parameters):
-        raise TypeError(f"{where}: expected a method, got a {type(layer.parameters).__name__}: {advice}")
-    listed = list(layer.parameters())
-    for parameter in listed:
-        if not all(hasattr(parameter, name) for name in ("name", "data", "grad")) or isinstance(parameter, np.ndarray):
-            expected = "expected a list of objects with name, data and grad"
-            raise TypeError(f"{where}(): {expected}, got a {type(parameter).__name__} in it: {advice}")
-    return listed
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """Random numbers for a seed, which are not those of the user's own ``default_rng(seed)``.
+
+    Otherwise the dy of the default seed would be the x of default_rng(0), and x * dy no random numbers.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x67726164, *key)))
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.generic)
+def _check_apart(op: str, parameters: Sequence[Any]) -> None:
+    """ValueError where two parameters are one array: neither has a gradient of its own."""
+    for i, one in enumerate(parameters):
+        for other in parameters[:i]:
+            if one.data.shape == other.data.shape and one.data.size and attributes.is_same(one.data, other.data):
+                raise ValueError(
+                    f"gradcheck: {op}: expected parameters of arrays of their own, got one array for {other.name} and "
+                    f"{one.name}: list it once, with the sum of both gradients"
+                )
 
 
 def _grad_of(parameter: Any) -> Any:

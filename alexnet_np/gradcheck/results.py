@@ -11,12 +11,17 @@ class Row:
 
     op: str
     tensor: str
-    method: str  # "directions", "entries" or "complex step"
+    method: str  # "directions", "entries", "complex step" or "float32 vs reference"
     tolerance: float
-    error: float  # the worst relative error; NaN where nothing could be compared
+    error: float  # the worst relative error, rounding taken off; NaN where nothing could be compared
     compared: int  # how many slopes
     kinks: int  # how many slopes had to be left out
     mistake: str = ""  # the likely one
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of what was checked."""
+        return "float32" if self.method.startswith("float32") else "float64"
 
     @property
     def verdict(self) -> str:
