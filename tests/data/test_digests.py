@@ -111,8 +111,8 @@ def test_arrays_are_told_apart_by_their_pixels():
     assert changed(of_arrays(images[:, :, ::-1], labels), after) == {"training images", "test images"}  # a view
     difference = after.difference(before.texts, before.images)
     assert difference == (
-        "other training images (the first that differs is picture 3) and "
-        "other test images (the first that differs is picture 3)"
+        "other training images (the first that differs is image 3) and "
+        "other test images (the first that differs is image 3)"
     )
 
 
