@@ -226,7 +226,9 @@ def _checkpoint() -> Callable[[random.Random, Path], object]:
             state = changed_value(rng, state)
         else:
             name = rng.choice(sorted(tensors))
-            odd = (tensors[name][:1], tensors[name].astype(np.int8), tensors[name].astype(np.float16), np.zeros(()))
+            with np.errstate(over="ignore"):
+                half = tensors[name].astype(np.float16)
+            odd = (tensors[name][:1], tensors[name].astype(np.int8), half, np.zeros(()))
             tensors[name] = np.ascontiguousarray(rng.choice(odd))
             if rng.random() < 0.3:
                 del tensors[name]
