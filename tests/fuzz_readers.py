@@ -42,7 +42,7 @@ def readers(folder: Path) -> list[Reader]:
     """All readers, each with a folder of its own in ``folder``, where what they begin with is written."""
     made = [
         Reader("names", _of_bytes("classes.txt", b"fox\nh\xc3\xa4re\nowl\n", dataset.read_names)),
-        Reader("mean image", _of_bytes("mean.npy", _npy(), lambda path: mean_image.read.__wrapped__(str(path), 6))),
+        Reader("mean image", _of_bytes("mean.npy", _npy(), lambda path: mean_image.read(str(path), 6))),
         Reader("idx", _of_bytes("a-ubyte", _idx(), idx.read)),
         Reader("idx, compressed", _idx_compressed),
         Reader("idx folder", _idx_folder),

@@ -16,7 +16,6 @@ from processes import start
 from alexnet_np import checkpoints, run_lock, runs, training
 from alexnet_np.cli import main
 from alexnet_np.cli.keeping import Keeper
-from alexnet_np.data import mean_image
 from alexnet_np.run_lock import FolderGoneError, FolderInUseError, RunLock
 
 ARGUMENTS = ["--size", "64", "--epochs", "3", "--batch-size", "5"]
@@ -352,7 +351,6 @@ def test_weights_and_mean_image_may_be_gone_when_a_run_is_resumed(whole, colours
         assert train(colours, *options) == 130
     for name in ("first.safetensors", "mean.npy"):
         Path(name).unlink()
-    mean_image.read.cache_clear()  # a new process remembers nothing
     assert main(["train", "--resume", "run"]) == 0
     assert Path("run", runs.WEIGHTS).read_bytes() == Path("unbroken", runs.WEIGHTS).read_bytes()
 

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from alexnet_np import data, models, runs, training, weights
 from alexnet_np.cli import main
+from alexnet_np.data.mean_image import MeanImage
 from alexnet_np.weights.safetensors_files import read_metadata
 
 pytestmark = pytest.mark.usefixtures("small_and_elsewhere")
@@ -68,19 +70,20 @@ def write_idx_with_names(folder, names):
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "best-epoch-*.safetensors", "exported.safetensors"])
 @pytest.mark.parametrize("fixture", ["run", "run_with_mean_image"])
-def test_a_file_that_was_moved_behaves_as_in_its_run(fixture, name, colours, request, capsys):
+def test_a_file_that_was_moved_behaves_as_in_its_run(fixture, name, tmp_path, request, capsys):
     folder = request.getfixturevalue(fixture)
+    others = write_class_folders(tmp_path / "others", 4)  # other images than the run's
     if name.startswith("exported"):
         assert main(["export", "run/exported.safetensors", "--weights", "run"]) == 0
     (path,) = folder.glob(name)
     before = [output(capsys, "predict", "--weights", path, "red.png")]
-    before += [output(capsys, "evaluate", "--weights", path, "--data", colours)]
+    before += [output(capsys, "evaluate", "--weights", path, "--data", others)]
     assert before[0][0]["assumed"] == {}
     assert {guess["class"] for guess in before[0][0]["top"]} == set(COLOURS)
     shutil.move(path, "mailed.safetensors")
     shutil.rmtree("run")
     after = [output(capsys, "predict", "--weights", "mailed.safetensors", "red.png")]
-    after += [output(capsys, "evaluate", "--weights", "mailed.safetensors", "--data", colours)]
+    after += [output(capsys, "evaluate", "--weights", "mailed.safetensors", "--data", others)]
     assert after[0] == before[0]
     assert after[1] == before[1] | {"weights": "mailed.safetensors"}
 
@@ -170,7 +173,7 @@ def test_weights_that_are_no_numbers_are_refused(run, capsys):
     )
 
 
-def test_a_stopped_run_with_another_mean_image_is_refused(colours, monkeypatch, capsys):
+def test_a_stopped_run_has_its_mean_image_and_refuses_another(colours, monkeypatch, capsys):
     np.save("mean.npy", np.full((73, 73, 3), 100, np.float32))
     keep = runs.checkpoints.remove_ring
     monkeypatch.setattr(runs.checkpoints, "remove_ring", lambda folder: None)
@@ -178,9 +181,13 @@ def test_a_stopped_run_with_another_mean_image_is_refused(colours, monkeypatch, 
     assert main(train) == 0
     monkeypatch.setattr(runs.checkpoints, "remove_ring", keep)
     Path("run/weights.safetensors").unlink()
-    assert main(["evaluate", "--weights", "run"]) == 0
-    np.save("mean.npy", np.full((73, 73, 3), 101, np.float32))
-    assert "mean.npy is another mean image than the run began with" in fails(capsys, "evaluate", "--weights", "run")
+    before = output(capsys, "evaluate", "--weights", "run")
+    Path("mean.npy").unlink()
+    assert output(capsys, "evaluate", "--weights", "run") == before
+    settings = runs.Settings.read(Path("run"))
+    other = MeanImage.of(np.full((73, 73, 3), 101, np.float32))
+    replace(settings, preparation=replace(settings.preparation, mean_image=other)).write(Path("run"), "cpu", {})
+    assert "prepared in another way than when the run began" in fails(capsys, "evaluate", "--weights", "run")
 
 
 def test_what_is_assumed_of_keras_files(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 import tokenize
 import warnings
 import zlib
@@ -71,14 +72,23 @@ def _unpacked(text: str, side: int) -> np.ndarray:
     return finite("the mean image", np.frombuffer(content, "<f4").astype(np.float32, copy=False).reshape(side, side, 3))
 
 
-@lru_cache(maxsize=4)
 def read(path: str, side: int) -> np.ndarray:
     """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
     try:
-        content = BytesIO(read_bytes(path, MAX_FILE))
-        shape, columns_first, dtype = _header(content)
+        status = os.stat(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"mean_image: there is no file {path}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"mean_image: {path} cannot be read ({error})") from error
+    return _read(path, side, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, side: int, version: tuple[int, ...]) -> np.ndarray:
+    """Read once, for all images; ``version`` tells a file from one that is written in its place."""
+    try:
+        content = BytesIO(read_bytes(path, MAX_FILE))
+        shape, columns_first, dtype = _header(content)
     except DAMAGED as error:
         raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
     if shape != (side, side, 3):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from alexnet_np.data import AUGMENTATIONS, Preparation, augmentation, geometry
+from alexnet_np.data import AUGMENTATIONS, Preparation, augmentation, geometry, mean_image
 
 PHOTOGRAPHS, FIGURES = Preparation.photographs(56), Preparation.figures(64)
 
@@ -100,6 +100,12 @@ class TestMeanImage:
         np.save(path, np.zeros((5, 7, 3)))
         with pytest.raises(ValueError, match=r"expected \(64, 64, 3\) in .*mean\.npy, got \(5, 7, 3\)"):
             preparation.normalise(picture(56, 56))
+
+    def test_a_file_that_is_written_anew_is_read_anew(self, tmp_path):
+        path = tmp_path / "mean.npy"
+        for level in (100, 101):
+            np.save(path, np.full((64, 64, 3), level, np.float32))
+            assert (mean_image.read(str(path), 64) == level).all()
 
     @pytest.mark.parametrize("length", [None, 90])
     def test_an_archive_is_refused_in_a_sentence(self, tmp_path, length):
