@@ -143,7 +143,7 @@ def _check_bounds(image: Image.Image, content: bytes) -> None:
     if (memory := len(content) + pixels * _bytes_per_pixel(image, content)) > MAX_MEMORY:
         raise ValueError(
             f"{image.width}x{image.height} pixels would take {memory / 1e9:.1f} GB, expected at most "
-            f"{MAX_MEMORY / 1e9:.1f} GB: make it smaller"
+            f"{MAX_MEMORY / 1e9:.1f} GB: make it smaller, or save it as a baseline JPEG"
         )
     if _decoder(image) in BY_PYTHON and (values := pixels * len(image.getbands())) > MAX_BY_PYTHON:
         raise ValueError(f"{values:,} values in a slow encoding, expected at most {MAX_BY_PYTHON:,}: save it as PNG")
@@ -175,7 +175,7 @@ def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
         factors = [(layer[1], layer[2]) for layer in image.layer]  # type: ignore[attr-defined]
         largest = max(h for h, _ in factors) * max(v for _, v in factors)
         decoders = 2 * sum(h * v for h, v in factors) / largest + 1
-    elif image.format == "TIFF":
+    elif image.format == "TIFF" and _decoder(image) != "raw":
         tags = image.tag_v2  # type: ignore[attr-defined]
         tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
         strip = image.width * min(tags.get(ROWS_PER_STRIP, image.height), image.height)
