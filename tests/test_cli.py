@@ -540,7 +540,7 @@ def test_files_that_are_passed_over_are_told_of_once(tmp_path, capsys):
     for name in ("red/a.heic", "red/b.HEIC", "blue/notes.txt", "blue/.hidden"):
         (folder / name).write_text("")
     assert train(folder) == 0
-    told = "Warning: files that are no images by their names are ignored: 1 .txt, 2 .heic (alexnet-np check-data"
+    told = "Warning: files are ignored, because their names end in no format that is read: 1 .txt, 2 .heic ("
     assert capsys.readouterr().out.count(told) == 1
 
 

@@ -1,6 +1,7 @@
 """The commands for data, as a person uses them: check-data, augment, and what train and evaluate have of them."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,7 @@ class TestCheckData:
         assert main(["check-data", "colours"]) == 1
         out = capsys.readouterr().out
         assert "Note: train/ holds images and no folders, so it is taken for a class of that name" in out
-        assert (
-            "Not looked at (1)\n  colours: 1 images lie beside the folders (0.png, ...): nobody looks at them\n" in out
-        )
+        assert "Ignored images (1)\n  colours: 1 images beside the folders are ignored (0.png, ...)\n" in out
 
     def test_what_pillow_remarks_is_counted_and_not_printed(self, folder, capfd):
         """In a file of its own format Pillow warns of tags; of a damaged strip libtiff prints an error."""
@@ -179,7 +178,7 @@ class TestTrain:
 
 @pytest.mark.usefixtures("small_and_elsewhere")
 class TestWhatIsSaid:
-    """Of three parts, of classes, and of images that nobody looks at."""
+    """Of three parts, of classes, and of images that are ignored."""
 
     TRAIN = ("train", "--data", "set", "--size", "64", "--epochs", "1", "--out", "run")
 
@@ -196,9 +195,7 @@ class TestWhatIsSaid:
         assert "set: 2 images to train, 4 to test" in out
         assert "tested on val/, the validation set\n2 classes: cat, dog\n" in out
         assert "Note: test/, the test set, is kept aside: alexnet-np evaluate tests on it\n" in out
-        assert (
-            f"Warning: {parts.resolve()}: 1 images lie beside the folders (0.png, ...): nobody looks at them\n" in out
-        )
+        assert f"Warning: {parts.resolve()}: 1 images beside the folders are ignored (0.png, ...)\n" in out
         for data_of in ([], ["--data", "set"]):
             assert main(["evaluate", "--weights", "run", *data_of]) == 0
             assert "on 6 images of " in (out := capsys.readouterr().out)
@@ -321,3 +318,25 @@ def test_ten_crops_are_judged_by_their_mean_probabilities(folder):
         right += mean.argmax() == label
     assert (result.images, result.top1) == (len(test), right / len(test))
     np.testing.assert_allclose(result.loss, np.mean(losses), rtol=1e-5)
+
+
+class TestFlagsOfAugmentation:
+    def test_what_the_mean_image_would_ignore_is_refused(self, folder, capsys):
+        command = ["augment", "--data", "colours", "--write-mean-image", "mean.npy"]
+        told = "--augment, --mirror, --brightness, --seed: expected --preview too: the mean image is that of all images"
+        assert told in fails(capsys, *command, "--augment", "modern", "--no-mirror", "--brightness", "0", "--seed", "1")
+        assert "--colours: expected --preview too" in fails(capsys, *command, "--colours", "data")
+
+    @pytest.mark.parametrize("command", [["train"], ["augment", "--preview", "sheet.png"]])
+    def test_principal_colours_without_colour_augmentation_are_refused(self, command, folder, capsys):
+        flags = ["--data", "colours", "--size", "16", "--colours", "data"]
+        told = "--colours data: expected --colour-noise or --augment paper with it"
+        assert told in fails(capsys, *command, *flags)
+        assert told in fails(capsys, *command, *flags, "--augment", "paper", "--colour-noise", "0")
+
+    def test_augment_says_what_is_ignored(self, folder, capsys):
+        shutil.copy(next(folder.glob("*/*.png")), folder / "loose.png")
+        assert main(["augment", "--data", "colours", "--write-mean-image", "mean.npy"]) == 0
+        out, err = capsys.readouterr()
+        assert "Warning: colours: 1 images beside the folders are ignored (loose.png, ...)\n" in err
+        assert "Warning" not in out

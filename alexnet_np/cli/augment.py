@@ -6,10 +6,12 @@ pictures, pixel by pixel, as the 2012 network subtracts it.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .augmentation import add_augmentation, augmented
+from . import telling
+from .augmentation import add_augmentation, augmented, settings_given
 from .common import UserError, add_download, count, fetch, natural, sentences
 
 if TYPE_CHECKING:
@@ -39,12 +41,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.preview is None and args.write_mean_image is None:
         raise UserError("expected --preview PNG or --write-mean-image NPY")
-    if args.preview is None and (args.picture is not None or args.seed is not None):
-        raise UserError("--picture, --seed: expected --preview with them: the mean image is that of all images")
+    for_preview = settings_given(args) + [name for name in ("picture", "seed") if getattr(args, name) is not None]
+    if args.preview is None and for_preview:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in for_preview)
+        raise UserError(f"{flags}: expected --preview too: the mean image is that of all images, not augmented")
     number, seed = args.picture or 0, args.seed or 0
     with sentences():
         fetch(args)
         loaded = data.load(args.data)
+        for line in telling.about(loaded):
+            print(line, file=sys.stderr)
         preparation = augmented(args, loaded, args.size)
         if args.preview is not None:
             if number >= len(loaded.train):

@@ -49,6 +49,13 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def settings_given(args: argparse.Namespace) -> list[str]:
+    """The settings of augmentation that are not the defaults."""
+    none: dict[str, Any] = dict.fromkeys(("crop", "mirror", "mean_image", *STRENGTHS))
+    defaults = {"augment": "crop", "colours": "imagenet"} | none
+    return [name for name, default in defaults.items() if getattr(args, name) != default]
+
+
 def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Preparation":
     """How the data's pictures are prepared by these settings, in squares of ``size``. ValueError or OSError."""
     import numpy as np
@@ -59,7 +66,9 @@ def augmented(args: argparse.Namespace, data: "Data", size: int | None) -> "Prep
     settings: dict[str, Any] = {name: getattr(args, name) for name in ("crop", "mirror", "mean_image", *STRENGTHS)}
     given = {name: value for name, value in settings.items() if value is not None}
     preparation = replace(data.preparation(size).augmented(args.augment), **given)
-    if preparation.colour_noise and args.colours == "data":
+    if args.colours == "data":
+        if not preparation.colour_noise:
+            raise ValueError("--colours data: expected --colour-noise or --augment paper with it")
         colours = augmentation.principal_colours(some(data.train, SAMPLE, augmentation.colour_moments))
         preparation = replace(preparation, principal_colours=colours)
     preparation.normalise(np.zeros((preparation.size, preparation.size, 3), np.uint8))  # a mean image that does not fit

@@ -1,7 +1,7 @@
 """Look for what is wrong with a data set before a training run; exit code 1 if something is.
 
 Every image is decoded. Listed are images that cannot be decoded, that have one colour only, that are very small or
-narrow, that are in two parts of the data or in two classes, and images that nobody would look at; also classes without
+narrow, that are in two parts of the data or in two classes, and images that training would ignore; also classes without
 images, and classes that one part lacks. How many images are converted when they are read (CMYK, 16 bits, ...) is said,
 but not wrong.
 """
@@ -14,7 +14,7 @@ from .common import add_download, add_json, fetch, listed, print_json, sentences
 KINDS = {
     "data": "Cannot be used",
     "class": "Classes",
-    "ignored": "Not looked at",
+    "ignored": "Ignored images",
     "unreadable": "Cannot be read: training would skip them",
     "blank": "Of one colour",
     "size": "Odd sizes",
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if report.remarks:
         print(f"Remarks of Pillow and libtiff, on images each: {listed(report.remarks)}")
     if report.passed_over:
-        print(f"Ignored, being no images by their names: {printable(listed(report.passed_over))}")
+        print(f"Ignored files, whose names end in no format that is read: {printable(listed(report.passed_over))}")
     for kind, title in KINDS.items():
         findings = [finding for finding in report.findings if finding.kind == kind]
         if findings:

@@ -1,15 +1,18 @@
 """What a training run tells a person, and how it puts it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EINVAL, EIO, EPIPE
 from math import log
 from typing import TYPE_CHECKING
 
-from .common import discard
+from .common import discard, listed
 
 if TYPE_CHECKING:
+    from ..data import Data
     from ..training import Epoch, Progress, Trainer
+
+WARNINGS = 5  # about data; check-data has all
 
 
 UNREAD = (EPIPE, EINVAL)  # Windows says the latter
@@ -37,6 +40,21 @@ class Say:
                 discard(self.file)
             if error.errno in UNREAD:
                 self.unread()
+
+
+def about(data: "Data") -> Iterator[str]:
+    """A line for each note and warning about the data: what was chosen, what is ignored, what may be wrong."""
+    from ..data.classes import printable
+
+    yield from (f"Note: {printable(note)}" for note in data.notes)
+    yield from (f"Warning: {printable(warning)}" for warning in data.warnings[:WARNINGS])
+    if len(data.warnings) > WARNINGS:
+        yield f"Warning: and {len(data.warnings) - WARNINGS:,} more of these: alexnet-np check-data lists them"
+    if data.passed_over:
+        yield (
+            "Warning: files are ignored, because their names end in no format that is read: "
+            f"{printable(listed(data.passed_over))} (alexnet-np check-data says what else may be wrong)"
+        )
 
 
 def first_loss(loss: float, num_classes: int) -> str:

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from .keeping import Keeper
 
 
-WARNINGS = 5  # about data; check-data has all
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings: epochs = 30; flags win")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run that was stopped, with its settings")
@@ -206,7 +203,7 @@ def _advise(say: telling.Say, folder: Path, diverged: bool) -> None:
 
 
 def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "Trainer", device: str) -> None:
-    from ..data.classes import in_a_line, printable
+    from ..data.classes import in_a_line
 
     net, recipe, size = trainer.net, trainer.recipe, settings.preparation.size
     parameters = sum(p.data.size for p in net.parameters())
@@ -216,17 +213,8 @@ def _introduce(say: telling.Say, settings: "Settings", data: "Data", trainer: "T
     say(f"{data.name}: {len(data.train):,} images to train, {len(data.test):,} to test, of {size}x{size} pixels")
     say(f"tested on {data.judged_by}")
     say(f"{len(data.train.classes):,} classes: {in_a_line(data.train.classes)}")
-    for note in data.notes:
-        say(f"Note: {printable(note)}")
-    for warning in data.warnings[:WARNINGS]:
-        say(f"Warning: {printable(warning)}")
-    if len(data.warnings) > WARNINGS:
-        say(f"Warning: and {len(data.warnings) - WARNINGS:,} more of these: alexnet-np check-data lists them")
-    if data.passed_over:
-        say(
-            f"Warning: files that are no images by their names are ignored: {printable(listed(data.passed_over))} "
-            "(alexnet-np check-data says what else may be wrong)"
-        )
+    for line in telling.about(data):
+        say(line)
     say(f"{telling.epochs(recipe.epochs)} of {len(trainer.train):,} steps with {recipe.batch_size} pictures each")
     say(
         f"SGD: learning rate {recipe.lr:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "

@@ -27,8 +27,7 @@ class Report:
     """What there is, ``pictures`` in each part and ``classes``, and what is wrong.
 
     Not wrong, but worth knowing: how many images are ``converted`` when they are read, and why; what Pillow or libtiff
-    remarked on how many of them; how many files are ``passed_over``, being no images by their suffix; ``notes`` about
-    what was decided.
+    remarked on how many of them; how many files are ``passed_over``, by suffix; ``notes`` about what was decided.
     """
 
     pictures: dict[str, int]

@@ -1,7 +1,7 @@
 """A folder for each class, with images in it: torchvision's ImageFolder convention, and the folders of the parts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ EXPECTED = (
 class Layout:
     """Which folder holds the class folders of each part. Where the folder itself holds them, ``parts`` is empty.
 
-    ``findings`` are images that nobody will look at, ``notes`` what was decided.
+    ``findings`` are images that are ignored, and what is doubtful; ``notes`` what was decided.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class Layout:
 def layout(folder: Path) -> Layout:
     """Read the names of folders: train/, Validation/, seg_test/ are parts, others classes.
 
-    A folder that is called as a part and holds images, but no folders, is a class of that name beside other classes
+    A folder that has the name of a part and holds images, but no folders, is a class of that name beside other classes
     with images. DataError where a layout can be taken for two things, with both.
     """
     inside = look(folder)
@@ -44,7 +44,8 @@ def layout(folder: Path) -> Layout:
     holding_folders = [path for path in said if within[path].folders]
     flat = [path for path in said if not within[path].folders and within[path].images]
     if not holding_folders:
-        return Layout(folder, notes=_classes_called_as_parts(folder, flat, others))
+        notes = _classes_called_as_parts(folder, flat, others)
+        return Layout(folder, findings=_alike(folder, within), notes=notes)
 
     result = Layout(folder)
     for path in holding_folders + flat:
@@ -62,7 +63,7 @@ def layout(folder: Path) -> Layout:
             f"it a class, or the {said[own_images[0]]} part of the data? Rename the class, or take a folder out"
         )
     for path in flat:
-        text = "holds images, but no class folders: nobody looks at them"
+        text = "is ignored, because it holds images, but no class folders"
         result.findings.append(Finding("ignored", str(path), text))
         del result.parts[said[path]]
     for path in said:
@@ -70,7 +71,7 @@ def layout(folder: Path) -> Layout:
             result.findings.append(Finding("ignored", str(path), f"is empty: there is no {said[path]} part in it"))
     for path in others:
         if number := images_in([path]):
-            text = f"stands beside the parts of the data: nobody looks at what is in it ({number:,} images)"
+            text = f"is ignored, because it stands beside the parts of the data ({number:,} images)"
             result.findings.append(Finding("ignored", str(path), text))
     result.findings.extend(loose(folder, inside))
     for part, path in result.parts.items():
@@ -87,10 +88,32 @@ def _classes_called_as_parts(folder: Path, flat: Sequence[Path], others: Sequenc
     names = ", ".join(f"{path.name}/" for path in flat)
     if len(flat) > 1 or not images_in(others):
         raise DataError(
-            f"{folder}: {names} are called as parts of a data set, but hold images and no class folders. Expected a "
+            f"{folder}: {names} have names of parts of a data set, but hold images and no class folders. Expected a "
             f"folder for each class: {flat[0].name}/CLASS/*.jpg, or CLASS/*.jpg without parts"
         )
     return [f"{names} holds images and no folders, so it is taken for a class of that name, not for a part of the data"]
+
+
+def _alike(folder: Path, within: Mapping[Path, Inside]) -> list[Finding]:
+    """A finding where all folders hold folders of the same names: they may be parts, and those the classes.
+
+    DataError where the names say that it is so within each class: cat/train/, cat/test/, dog/train/, dog/test/.
+    """
+    if len(within) < 2 or any(inside.images for inside in within.values()):
+        return []
+    same = set.intersection(*({path.name for path in inside.folders} for inside in within.values()))
+    called = few([f"{path.name}/" for path in within])
+    first = next(iter(within))
+    names = few([f"{name}/" for name in sorted(same)])
+    if len(set(folder_parts(same).values())) > 1:
+        raise DataError(
+            f"{folder}: {called} each hold parts of the data: {names}. Expected parts that hold the classes: {names} "
+            f"and CLASS/ in each. If {first.name}/ is a data set of its own, name it: {first}"
+        )
+    if len(same) < 2 or not all(look(first / name).images for name in same):
+        return []
+    text = f"the classes are {called}, and all hold {names}. If they are parts of the data, call them train/ and val/"
+    return [Finding("class", str(folder), text)]
 
 
 def _within_itself(path: Path, part: str) -> Path:
@@ -111,7 +134,7 @@ def _leave_out_unlabelled_test(layout: Layout) -> None:
         train, test = ({folder.name for folder in look(layout.parts[part]).folders} for part in (TRAIN, TEST))
         if not train & test:
             others = few([f"{name}/" for name in sorted(test)])
-            text = f"holds no class of the training set, but {others}: nobody looks at it"
+            text = f"is ignored, because it holds no class of the training set, but {others}"
             layout.findings.append(Finding("ignored", str(path), text))
             del layout.parts[TEST]
 
@@ -131,7 +154,7 @@ def loose(folder: Path, inside: Inside) -> list[Finding]:
     """Images beside folders, of which none is theirs."""
     if not inside.images:
         return []
-    text = f"{len(inside.images):,} images lie beside the folders ({inside.images[0].name}, ...): nobody looks at them"
+    text = f"{len(inside.images):,} images beside the folders are ignored ({inside.images[0].name}, ...)"
     return [Finding("ignored", str(folder), text)]
 
 

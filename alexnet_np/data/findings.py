@@ -14,7 +14,7 @@ from .part_names import TRAIN
 class Finding:
     """One thing that is wrong. ``stops``: training refuses such data; it only warns of the rest.
 
-    ``kind``: "data", "class", "ignored" (images that nobody looks at), "unreadable", "blank", "size", "duplicate",
+    ``kind``: "data", "class", "ignored" (images that training ignores), "unreadable", "blank", "size", "duplicate",
     "label".
     """
 

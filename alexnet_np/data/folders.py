@@ -25,6 +25,10 @@ class Inside:
     def images(self) -> list[Path]:
         return [path for path in self.files if is_picture(path)]
 
+    def named(self, suffix: str) -> list[Path]:
+        """All with this suffix, in small letters or capitals; also what is no file, for someone to say so."""
+        return [path for path in sorted(self.files + self.odd + self.folders) if path.suffix.lower() == suffix]
+
 
 def look(folder: Path) -> Inside:
     """DataError where the folder cannot be read."""

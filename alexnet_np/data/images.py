@@ -33,6 +33,10 @@ MAX_SCANNED = 2_500_000_000  # pixels times scans of a progressive JPEG
 MAX_BY_PYTHON = 6_000_000  # values that Pillow decodes in Python: PPM in text or with an odd range, BMP in runs
 BY_PYTHON = frozenset({"ppm", "ppm_plain", "bmp_rle"})  # Pillow's names of these decoders
 
+MAX_PIECES = 2_000_000  # in which Pillow reads a file: each chunk, marker or tag takes some microseconds
+MAX_HEADER = 16_000_000  # bytes before the pixels: Pillow makes Python objects of them, and copies some again and again
+MAX_MARKERS = 100_000  # in a JPEG file
+
 STRIP = 250_000  # pixels that are converted at a time
 JPEGS = ("JPEG", "MPO")  # the second are several JPEGs in a file
 MARKER, SCAN, END = re.compile(rb"\xff([\x01-\xcf\xd9-\xfe])"), b"\xda", b"\xd9"  # JPEG's
@@ -110,8 +114,28 @@ def decode(content: bytes, path: object) -> np.ndarray:
         raise PictureError(path, f"cannot be decoded ({str(error) or type(error).__name__:.300})") from error
 
 
+class _Content(BytesIO):
+    """The content of a file, of which Pillow may read so much and in so many pieces: a small file can have millions."""
+
+    pieces, header = MAX_PIECES, MAX_HEADER  # how much may still be read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self.pieces -= 1
+        if size is not None and size >= 0:  # else it is the whole file: WebP's reader is not written in Python
+            self.header -= len(found)
+        if self.pieces < 0:
+            raise ValueError(f"it has more than {MAX_PIECES:,} pieces: save it anew")
+        if self.header < 0:
+            raise ValueError(f"it has more than {MAX_HEADER:,} bytes of metadata before the pixels: save it anew")
+        return found
+
+
 def _opened(content: bytes) -> Image.Image:
-    return Image.open(BytesIO(content), formats=list(FORMATS))
+    file = _Content(content)
+    image = Image.open(file, formats=list(FORMATS))
+    file.header = MAX_MEMORY  # from here on pixels are read
+    return image
 
 
 def _check_bounds(image: Image.Image, content: bytes) -> None:
@@ -119,7 +143,7 @@ def _check_bounds(image: Image.Image, content: bytes) -> None:
     if (memory := len(content) + pixels * _bytes_per_pixel(image, content)) > MAX_MEMORY:
         raise ValueError(
             f"{image.width}x{image.height} pixels would take {memory / 1e9:.1f} GB, expected at most "
-            f"{MAX_MEMORY / 1e9:.1f} GB: make it smaller"
+            f"{MAX_MEMORY / 1e9:.1f} GB: make it smaller, or save it as a baseline JPEG"
         )
     if _decoder(image) in BY_PYTHON and (values := pixels * len(image.getbands())) > MAX_BY_PYTHON:
         raise ValueError(f"{values:,} values in a slow encoding, expected at most {MAX_BY_PYTHON:,}: save it as PNG")
@@ -129,9 +153,12 @@ def _check_bounds(image: Image.Image, content: bytes) -> None:
 
 def _scans(jpeg: bytes) -> int:
     """How often the pixels of the first image in a JPEG file are gone through."""
-    at = scans = 0
+    at = scans = markers = 0
     while (marker := MARKER.search(jpeg, at)) and marker[1] != END:
         scans += marker[1] == SCAN
+        markers += 1
+        if markers > MAX_MARKERS:
+            raise ValueError(f"it has more than {MAX_MARKERS:,} markers: save it anew")
         at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
     return scans
 
@@ -148,7 +175,7 @@ def _bytes_per_pixel(image: Image.Image, content: bytes) -> float:
         factors = [(layer[1], layer[2]) for layer in image.layer]  # type: ignore[attr-defined]
         largest = max(h for h, _ in factors) * max(v for _, v in factors)
         decoders = 2 * sum(h * v for h, v in factors) / largest + 1
-    elif image.format == "TIFF":
+    elif image.format == "TIFF" and _decoder(image) != "raw":
         tags = image.tag_v2  # type: ignore[attr-defined]
         tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
         strip = image.width * min(tags.get(ROWS_PER_STRIP, image.height), image.height)

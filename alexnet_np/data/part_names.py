@@ -29,7 +29,9 @@ def part_in(name: str) -> str | None:
     """The part that a word of this name says, wherever it stands; None where no word does. DataError for two parts."""
     parts, _ = _read(name)
     if len(parts) > 1:
-        raise DataError(f"{name!r:.200} says two parts of a data set, {' and '.join(sorted(parts))}: rename it")
+        raise DataError(
+            f"{name!r:.200}: the name says two parts of a data set, {' and '.join(sorted(parts))}: rename it"
+        )
     return next(iter(parts), None)
 
 

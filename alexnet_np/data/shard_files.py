@@ -1,7 +1,7 @@
 """Which files are the shards of a data set, and which part each of them is of."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from .folders import is_regular, look
 from .part_names import TRAIN, folder_parts, part_in
 from .shards import open_shards
 
+TAR = ".tar"
+
 
 def is_pattern(source: str) -> bool:
-    """Whether this is the name of many files: train-{000..099}.tar, shards/*.tar."""
-    return any(character in source for character in "{*?[")
+    """Whether this is the name of a shard, or of many: train-{000..099}.tar, shards/*.tar."""
+    return source.lower().endswith(TAR) or any(character in source for character in "{*?[")
 
 
 def find(source: str) -> list[Path]:
@@ -24,10 +26,10 @@ def find(source: str) -> list[Path]:
     """
     folder = Path(source)
     if folder.is_dir():
-        paths = sorted(folder.glob("*.tar"))
-        inside = look(folder).folders
-        parts = folder_parts(path.name for path in inside)
-        within = [path for place in inside if place.name in parts for path in sorted(place.glob("*.tar"))]
+        inside = look(folder)
+        paths = inside.named(TAR)
+        parts = folder_parts(path.name for path in inside.folders)
+        within = [path for place in inside.folders if place.name in parts for path in look(place).named(TAR)]
         if paths and within:
             raise DataError(
                 f"{folder}: expected all shards in one place, got {paths[0].name} and {within[0]}: move them"
@@ -36,7 +38,7 @@ def find(source: str) -> list[Path]:
     else:
         paths = []
         for pattern in expand_braces(source):
-            found = sorted(glob(pattern))
+            found = sorted(glob(pattern, recursive=True))
             if not found:
                 raise FileNotFoundError(f"data: there is no file {pattern}")
             paths += map(Path, found)
@@ -46,18 +48,21 @@ def find(source: str) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def expand_braces(pattern: str) -> list[str]:
-    """As a shell does: {000..002} and {a,b}."""
+def expand_braces(pattern: str) -> Iterator[str]:
+    """As a shell does: {000..002} and {a,b}. One after the other, because there may be very many."""
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
-        return [pattern]
-    if numbers := re.fullmatch(r"(\d+)\.\.(\d+)", match[1]):
+        yield pattern
+        return
+    alternatives: Iterable[str] = match[1].split(",")
+    if numbers := re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", match[1]):
         first, last = numbers.groups()
-        alternatives = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
-    else:
-        alternatives = match[1].split(",")
+        if int(first) > int(last):
+            raise DataError(f"{pattern!r:.200}: expected numbers that rise in braces, got {match[0]}")
+        alternatives = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
     before, after = pattern[: match.start()], pattern[match.end() :]
-    return [whole for middle in alternatives for whole in expand_braces(before + middle + after)]
+    for middle in alternatives:
+        yield from expand_braces(before + middle + after)
 
 
 def parts(source: str) -> dict[str, Part] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import cifar, class_folders, download, idx, shard_files
-from .classes import match
+from .classes import few, match
 from .dataset import Arrays, Data, DataError, Dataset, Part, split
 from .findings import Finding, of_classes
 from .folders import images_in, look
@@ -104,7 +104,9 @@ class Opened:
         train = self.parts[TRAIN].dataset
         if len(train.classes) < 2:
             expected = f"expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})"
-            raise DataError(f"{self.source}: {expected}")
+            only = Path(self.source, *train.classes)
+            deeper = f". If the data set is inside, name it: {only}" if only.is_dir() and not look(only).images else ""
+            raise DataError(f"{self.source}: {expected}{deeper}")
         if self.judging is None:
             train, test = split(train)
             return {"train": train, "test": test}
@@ -165,6 +167,8 @@ def _other_form(source: str | os.PathLike[str]) -> Opened | None:
             forms["CIFAR's binary files"] = Opened(name, found, photographs=True, size=64)
     elif not shard_files.is_pattern(name):
         known = folder.name in download.SETS
+        if folder.exists():
+            raise DataError(f"{name}: expected a folder, or tar shards, got a file")
         raise FileNotFoundError(f"data: there is no folder {folder}{' (--download fetches it)' if known else ''}")
     if (found := shard_files.parts(name)) is not None:
         forms["tar shards"] = Opened(name, found, photographs=True, size=224)
@@ -190,7 +194,7 @@ def _folders_beside(folder: Path, form: str) -> list[str]:
             f"{folder}: expected data in one form, got tar shards and folders with images ({names}): name the shards "
             f'with "{folder}/*.tar", or give them a folder of their own'
         )
-    return [f"{folder} holds {form}: the images in {names} are not looked at"]
+    return [f"{folder} holds {form}: the images in {names} are ignored"]
 
 
 def _within(layout: class_folders.Layout, part: str) -> str:
@@ -201,13 +205,16 @@ def _class_folders(layout: class_folders.Layout) -> Opened:
     if layout.parts and TRAIN not in layout.parts:
         names = ", ".join(_within(layout, part) for part in layout.parts)
         raise DataError(
-            f"{layout.folder}: expected a folder train/ beside {names}, found none. If it is a class, rename it: it is "
-            "called as a part of a data set"
+            f"{layout.folder}: expected a folder train/ beside {names}, found none. If it is a class, rename it: it "
+            "has the name of a part of a data set"
         )
     found = {part: class_folders.find(folder) for part, folder in (layout.parts or {TRAIN: layout.folder}).items()}
     if not found[TRAIN].pictures:
         loose = len(look(found[TRAIN].folder).images)
+        others = Counter(path.suffix.lower() or "without a suffix" for path in look(found[TRAIN].folder).files)
         there = f"{loose:,} images without class folders" if loose else "none"
+        if others and not loose:
+            there += f", but files: {few([f'{number:,} {suffix}' for suffix, number in others.most_common()])}"
         raise DataError(f"{found[TRAIN].folder}: {class_folders.EXPECTED}; found {there}")
     classes = sorted(set().union(*(part.pictures for part in found.values())))
     called = {part: _within(layout, part) if layout.parts else str(layout.folder) for part in found}

@@ -1,4 +1,4 @@
-"""Which folders are parts, which are classes, and what is said of images that nobody looks at."""
+"""Which folders are parts, which are classes, and what is said of images that are ignored."""
 
 import os
 import re
@@ -77,8 +77,8 @@ def test_what_is_tested_is_the_test_part_else_the_validation_part_else_what_was_
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("test/0.png", "holds images, but no class folders: nobody looks at them"),
-        ("test/unknown/0.png", "holds no class of the training set, but unknown/: nobody looks at it"),
+        ("test/0.png", "is ignored, because it holds images, but no class folders"),
+        ("test/unknown/0.png", "is ignored, because it holds no class of the training set, but unknown/"),
     ],
 )
 def test_a_test_part_without_labels_is_not_looked_at_and_that_is_said(tmp_path, name, text):
@@ -95,12 +95,12 @@ def test_a_test_part_without_labels_is_not_looked_at_and_that_is_said(tmp_path, 
     [
         (["val/ILSVRC2012_0.png", "val/ILSVRC2012_1.png"], "val", "holds images, but no class folders"),
         (["unlabelled/0.png", "unlabelled/1.png"], "unlabelled", "stands beside the parts of the data"),
-        (["more/cat/0.png"], "more", r"stands beside the parts of the data: .* \(1 images\)"),
-        (["0.png"], ".", r"1 images lie beside the folders \(0.png"),
-        (["train/0.png"], "train", r"1 images lie beside the folders"),
+        (["more/cat/0.png"], "more", r"stands beside the parts of the data \(1 images\)"),
+        (["0.png"], ".", r"1 images beside the folders are ignored \(0.png"),
+        (["train/0.png"], "train", r"1 images beside the folders are ignored"),
     ],
 )
-def test_images_that_nobody_looks_at_are_a_finding_and_a_warning(tmp_path, names, path, text):
+def test_images_that_are_ignored_are_a_finding_and_a_warning(tmp_path, names, path, text):
     write(tmp_path, "train")
     assert check(tmp_path).ok
     write_noise(tmp_path, *names)
@@ -134,9 +134,9 @@ def test_a_class_may_be_called_train_and_that_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/cat.0.png", "test1/dog.0.png"], "test1/, train/ are called as parts of a data set, but hold images"),
-        (["train/cat.0.png"], "train/ are called as parts of a data set, but hold images and no class folders"),
-        (["train/0.png", "val/0.png", "cat/0.png"], "train/, val/ are called as parts"),
+        (["train/cat.0.png", "test1/dog.0.png"], "test1/, train/ have names of parts of a data set, but hold images"),
+        (["train/cat.0.png"], "train/ have names of parts of a data set, but hold images and no class folders"),
+        (["train/0.png", "val/0.png", "cat/0.png"], "train/, val/ have names of parts"),
         (
             ["train/cat/0.png", "val/cat/0.png", "valid/cat/1.png"],
             "one folder for the validation part, got val/ and valid/",
@@ -151,7 +151,7 @@ def test_a_class_may_be_called_train_and_that_is_said(tmp_path):
             "train/ holds both images and folders, beside cat/ with images",
         ),
         (["val/cat/0.png", "cat/0.png"], "expected a folder train/ beside val/, found none"),
-        (["train_val/cat/0.png", "test/cat/0.png"], "'train_val' says two parts"),
+        (["train_val/cat/0.png", "test/cat/0.png"], "'train_val': the name says two parts"),
         (["0.png", "1.png"], "expected a folder for each class, .*; found 2 images without class folders"),
     ],
 )
@@ -253,3 +253,47 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
     (finding,) = check(tmp_path).findings
     assert finding.kind == "data"
     assert class_folders.layout(tmp_path).parts == {}
+
+
+class TestPartsUnderOtherNames:
+    def test_folders_that_hold_folders_of_the_same_names_may_be_parts(self, tmp_path):
+        write(tmp_path, "Trainingsdaten", "Testdaten")
+        told = (
+            "the classes are Testdaten/, Trainingsdaten/, and all hold cat/, dog/. If they are parts of the data, call"
+        )
+        assert [told in warning for warning in data.load(tmp_path).warnings] == [True]
+        assert [finding.kind for finding in check(tmp_path).findings] == ["class"]
+
+    @pytest.mark.parametrize("more", ["Testdaten/owl/0.png", "Testdaten/0.png", "birds/0.png"])
+    def test_other_names_inside_are_no_doubt(self, tmp_path, more):
+        write_noise(tmp_path, *(f"{name}/cat/{k}.png" for name in ("Trainingsdaten", "Testdaten") for k in range(4)))
+        write_noise(tmp_path, more, more.replace("0.png", "1.png"))
+        assert data.load(tmp_path).warnings == []
+
+    @pytest.mark.parametrize("outer", [("cat", "dog"), ("fold1", "fold2")])
+    def test_parts_within_each_class_are_refused(self, tmp_path, outer):
+        """Their test images would be trained on."""
+        write_noise(
+            tmp_path, *(f"{name}/{part}/a/{k}.png" for name in outer for part in ("train", "val") for k in "01")
+        )
+        with pytest.raises(data.DataError, match=f"{outer[0]}/, {outer[1]}/ each hold parts of the data: train/, val/"):
+            data.load(tmp_path)
+
+    def test_a_data_set_in_a_folder_of_its_own_is_named(self, tmp_path):
+        write(tmp_path / "archive/set", "train", "val")
+        for outer, inner in ((".", "archive"), ("archive", "archive/set")):
+            told = (
+                f"expected at least 2 classes.*If the data set is inside, name it: {re.escape(str(tmp_path / inner))}$"
+            )
+            with pytest.raises(data.DataError, match=told):
+                data.load(tmp_path / outer)
+        assert len(data.load(tmp_path / "archive/set").train) == 8
+
+
+def test_files_that_are_no_images_are_named_where_there_are_no_images(tmp_path):
+    for name in ("a.tar.gz", "b.tar.gz"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(data.DataError, match=r"found none, but files: 2 \.gz$"):
+        data.load(tmp_path)
+    with pytest.raises(data.DataError, match=r"a\.tar\.gz: expected a folder, or tar shards, got a file$"):
+        data.load(tmp_path / "a.tar.gz")

@@ -159,6 +159,63 @@ def test_scans_of_a_thumbnail_do_not_count():
     assert images._scans(content.getvalue()) == 1
 
 
+def chunks(name, number):
+    return number * (struct.pack(">I", 0) + name + struct.pack(">I", zlib.crc32(name)))
+
+
+def small(suffix):
+    content = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(content, suffix)
+    return content.getvalue()
+
+
+PNG, JPEG = small("png"), small("jpeg")
+COMMENT, EXIF = b"\xff\xfe\0\2", b"\xff\xe1\xff\xffExif\0\0" + bytes(65_527)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PNG[:33] + chunks(b"prVt", 4000) + PNG[33:],
+        PNG[:-12] + chunks(b"prVt", 4000) + PNG[-12:],
+        PNG[:33] + chunks(b"IDAT", 4000) + PNG[33:],
+        JPEG[:2] + 4000 * COMMENT + JPEG[2:],
+        JPEG[:2] + 9000 * b"\xff" + JPEG[2:],
+    ],
+    ids=["PNG, before the pixels", "PNG, after them", "PNG, among them", "JPEG, comments", "JPEG, fill bytes"],
+)
+def test_a_file_is_read_in_a_bounded_number_of_pieces(content, monkeypatch):
+    """Megabytes of empty chunks and markers take minutes of Pillow's parsers, which are written in Python."""
+    assert images.decode(content, "many").shape == (64, 64, 3)
+    monkeypatch.setattr(images._Content, "pieces", 3000)
+    with pytest.raises(PictureError, match="it has more than 2,000,000 pieces: save it anew"):
+        images.decode(content, "many")
+    for usual in (PNG, JPEG):
+        assert images.decode(usual, "usual").shape == (64, 64, 3)
+
+
+def test_metadata_have_a_bound():
+    """Pillow joins EXIF data one segment after the other, and copies each time what it has."""
+    some = JPEG[:2] + 100 * EXIF + JPEG[2:]
+    assert images.decode(some, "some").shape == (64, 64, 3)
+    with pytest.raises(PictureError, match="more than 16,000,000 bytes of metadata before the pixels: save it anew"):
+        images.decode(JPEG[:2] + 250 * EXIF + JPEG[2:], "much")
+
+
+def test_pixels_are_no_metadata():
+    noise = Image.frombytes("L", (4200, 4200), np.random.default_rng(0).bytes(4200 * 4200))
+    for suffix, options in (("tiff", {}), ("webp", {"lossless": True, "method": 0, "quality": 0}), ("bmp", {})):
+        content = io.BytesIO()
+        noise.save(content, suffix, **options)
+        assert len(content.getvalue()) > images.MAX_HEADER
+        assert images.decode(content.getvalue(), suffix).shape == (4200, 4200, 3)
+
+
+def test_a_jpeg_has_a_bound_on_its_markers():
+    with pytest.raises(PictureError, match="it has more than 100,000 markers: save it anew"):
+        images.decode(JPEG[:-2] + 110_000 * COMMENT + JPEG[-2:], "many")
+
+
 def test_a_file_has_a_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_MEMORY", 5000)
     (tmp_path / "a.png").write_bytes(bytes(5001))

@@ -61,7 +61,7 @@ def test_in_a_file_the_word_stands_anywhere(name, part):
 
 
 def test_a_name_that_says_two_parts_is_refused():
-    with pytest.raises(DataError, match="'train_val' says two parts of a data set, training and validation"):
+    with pytest.raises(DataError, match="'train_val': the name says two parts of a data set, training and validation"):
         part_in("train_val")
     with pytest.raises(DataError, match="two parts"):
         folder_parts(["train_test_split"])

@@ -79,9 +79,29 @@ def test_a_pattern_names_shards_and_a_share_is_held_out(tmp_path):
 
 
 def test_braces_are_expanded_as_by_a_shell():
-    assert shard_files.expand_braces("a-{08..10}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar"]
-    assert shard_files.expand_braces("{a,b}{0..1}") == ["a0", "a1", "b0", "b1"]
-    assert shard_files.expand_braces("plain") == ["plain"]
+    assert list(shard_files.expand_braces("a-{08..10}.tar")) == ["a-08.tar", "a-09.tar", "a-10.tar"]
+    assert list(shard_files.expand_braces("{a,b}{0..1}")) == ["a0", "a1", "b0", "b1"]
+    assert list(shard_files.expand_braces("plain")) == ["plain"]
+
+
+def test_braces_may_name_very_many(tmp_path):
+    write_shards(tmp_path, [3])
+    (tmp_path / "train-000.tar").rename(tmp_path / "train-0000.tar")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*train-0001\.tar"):
+        data.load(f"{tmp_path}/train-{{0000..9999999999999999}}.tar")
+    with pytest.raises(data.DataError, match=r"expected numbers that rise in braces, got \{3\.\.1\}"):
+        data.load(f"{tmp_path}/train-{{3..1}}.tar")
+
+
+def test_one_shard_and_capitals(tmp_path):
+    write_shards(tmp_path, [6])
+    (tmp_path / "train-000.tar").rename(tmp_path / "TRAIN-000.TAR")
+    write_shards(tmp_path, [6])
+    (tmp_path / "train-000.tar").rename(tmp_path / "Val.Tar")
+    for source in (tmp_path, f"{tmp_path}/*.[tT]*"):
+        assert (len(data.load(source).train), len(data.load(source).test)) == (6, 6)
+    alone = data.load(tmp_path / "TRAIN-000.TAR")
+    assert len(alone.train) + len(alone.test) == 6
 
 
 def test_other_files_of_a_sample_are_passed_over_and_names_end_at_the_first_dot(tmp_path):
@@ -167,7 +187,7 @@ class TestParts:
     def test_shards_beside_class_folders_are_refused(self, tmp_path):
         write_shards(tmp_path, [9])
         write_noise(tmp_path, "cat/0.png")
-        assert "the images in cat/ are not looked at" in data.load(tmp_path).notes[0]
+        assert "the images in cat/ are ignored" in data.load(tmp_path).notes[0]
         write_noise(tmp_path, "dog/0.png")
         with pytest.raises(data.DataError, match=r"got tar shards and folders with images \(cat/, dog/\)"):
             data.load(tmp_path)

@@ -186,7 +186,7 @@ class TestIdx:
     def test_two_forms_in_a_folder_are_refused(self, tmp_path, arrays):
         write_idx(tmp_path, "train", *arrays)
         write_class_folders(tmp_path, 1)
-        assert "the images in blue/, green/, red/ are not looked at" in data.load(tmp_path).notes[0]
+        assert "the images in blue/, green/, red/ are ignored" in data.load(tmp_path).notes[0]
         (tmp_path / "0.cls").write_text("0")
         with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
             tar.add(tmp_path / "red" / "0.png", "0.png")
