@@ -14,7 +14,6 @@ from .dataset import Arrays, DataError, Dataset
 from .findings import Finding
 from .images import PictureError
 from .parallel import in_order
-from .part_names import TRAIN
 from .remarks import hearing
 
 SMALLEST = 32  # pixels of a side: below that a network sees more of the resizing than of the image
@@ -69,7 +68,7 @@ def check(
         parts = opened.datasets()
     except DataError as error:  # too few classes, or images to hold some out: what there is, is looked at
         findings.append(Finding("data", opened.source, str(error), stops=True))
-        parts = {"train": opened.parts[TRAIN].dataset}
+        parts = {part: it.dataset for part, it in opened.parts.items()}
 
     converted: Counter[str] = Counter()
     remarks: Counter[str] = Counter()
@@ -84,7 +83,7 @@ def check(
             findings += _repeated(parts, name, index, *first.setdefault(look.digest, (name, index)))
     return Report(
         {name: len(dataset) for name, dataset in parts.items()},
-        parts["train"].classes,
+        next(iter(parts.values())).classes,
         findings,
         dict(converted),
         dict(remarks),

@@ -35,7 +35,8 @@ def of_classes(
     ``parts`` have the same classes. ``where`` names a class of a part for a person. Where classes are ``folders``,
     training refuses one without training images: who makes a folder means a class.
     """
-    classes = parts[TRAIN].classes
+    first = next(iter(parts))
+    classes = parts[first].classes
     numbers = {part: np.bincount(dataset.labels, minlength=len(classes)) for part, dataset in parts.items()}
     from_one = are_numbers(classes)
     found = []
@@ -43,14 +44,16 @@ def of_classes(
         there = [part for part in parts if numbers[part][label]]
         if not there:
             hint = " (labels count from 0: do yours count from 1?)" if from_one and label == 0 else ""
-            found.append(Finding("class", where(TRAIN, name), f"is a class without an image{hint}", stops=folders))
-        elif TRAIN not in there:
+            found.append(Finding("class", where(first, name), f"is a class without an image{hint}", stops=folders))
+        elif TRAIN in parts and TRAIN not in there:
             text = "is a class that the training set lacks"
             found.append(Finding("class", where(there[0], name), text, stops=folders))
         else:
             lacking = [part for part in parts if part not in there]
-            found += [Finding("class", where(TRAIN, name), f"is a class that the {part} set lacks") for part in lacking]
-    return found + _hardly_different(classes, lambda name: where(TRAIN, name))
+            found += [
+                Finding("class", where(there[0], name), f"is a class that the {part} set lacks") for part in lacking
+            ]
+    return found + _hardly_different(classes, lambda name: where(first, name))
 
 
 def _hardly_different(classes: Sequence[str], where: Callable[[str], str]) -> list[Finding]:

@@ -68,7 +68,7 @@ def _read(path: str | os.PathLike[str], file: BinaryIO | gzip.GzipFile) -> np.nd
 
 
 def parts(folder: Path) -> dict[str, Part] | None:
-    """The training part, and validation and test part where there are such files; None in a folder without IDX files.
+    """The parts that there are files of; None in a folder without IDX files.
 
     The start of a file's name says the part (part_names.py): train, t10k, emnist-letters-test. DataError.
     """
@@ -87,10 +87,12 @@ def parts(folder: Path) -> dict[str, Part] | None:
             raise DataError(f"{folder}: expected one file of {part} {match['kind']}, got {other.name} and {path.name}")
     if not files:
         return None
-    if TRAIN not in files:
-        raise DataError(f"{folder}: expected train-images and train-labels among its IDX files, found neither")
-    train = _part(folder, TRAIN, files.pop(TRAIN), class_names(folder))
-    return {TRAIN: train} | {part: _part(folder, part, paths, train.dataset.classes) for part, paths in files.items()}
+    classes = class_names(folder)
+    found: dict[str, Part] = {}
+    for part in sorted(files, key=lambda part: part != TRAIN):  # whose classes the others have
+        found[part] = _part(folder, part, files[part], classes)
+        classes = found[part].dataset.classes
+    return found
 
 
 def _part(folder: Path, part: str, paths: dict[str, Path], classes: Sequence[str] | None = None) -> Part:

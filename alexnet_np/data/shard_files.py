@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
-from .classes import few
 from .dataset import DataError, Part, class_names
 from .folders import is_regular, look
 from .part_names import TRAIN, folder_parts, part_in
@@ -80,19 +79,19 @@ def parts(source: str) -> dict[str, Part] | None:
     for path in paths:
         told.setdefault(_part_of(path, deeper), []).append(path)
     if None in told and len(told) > 1:
-        named = next(path for part, those in told.items() if part for path in those)
+        other = next(path for part, those in told.items() if part for path in those)
         raise DataError(
-            f"{told[None][0]}: expected a name that says the part of the data (train, val, test), as {named} has"
+            f"{told[None][0]}: expected a name that says the part of the data (train, val, test), as {other} has"
         )
-    train = told.pop(None, None) or told.pop(TRAIN, None)
-    if train is None:
-        raise DataError(f"expected shards to train on, found only {few([str(path) for path in paths])}")
-    names = class_names(train[0].parent) or (class_names(train[0].parent.parent) if deeper else None)
-    training = open_shards(train, names)
-    found = {TRAIN: Part(_called(train), training)}
-    for part, those in told.items():
-        if part is not None:
-            found[part] = Part(_called(those), open_shards(those, training.classes))
+    named = {part or TRAIN: those for part, those in told.items()}
+    order = sorted(named, key=lambda part: part != TRAIN)  # whose classes the others have
+    first = named[order[0]][0].parent
+    classes = class_names(first) or (class_names(first.parent) if deeper else None)
+    found: dict[str, Part] = {}
+    for part in order:
+        dataset = open_shards(named[part], classes)
+        classes = dataset.classes
+        found[part] = Part(_called(named[part]), dataset)
     return found
 
 

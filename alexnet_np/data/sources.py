@@ -66,11 +66,12 @@ def open_test(source: str | os.PathLike[str], held_out: bool = False) -> Tested:
         if not layout.parts and not held_out:
             return _of_class_folders(layout, layout.folder, ALL)
         opened = _class_folders(layout)
+    if part := next((part for part in (TEST, VALIDATION) if part in opened.parts), None):
+        _refuse(opened)
+        tested = opened.parts[part]
+        return Tested(tested.dataset, f"{tested.called}, the {part} set", [*opened.notes, *map(str, opened.findings)])
     data = _data(opened)
-    notes = [*opened.notes, *data.warnings]
-    if data.kept_aside is not None:
-        return Tested(data.kept_aside, f"{opened.parts[TEST].called}, the test set", notes)
-    return Tested(data.test, data.judged_by, notes)
+    return Tested(data.test, data.judged_by, [*data.notes, *data.warnings])
 
 
 def _of_class_folders(layout: class_folders.Layout, folder: Path, part: str) -> Tested:
@@ -101,6 +102,9 @@ class Opened:
 
     def datasets(self) -> dict[str, Dataset]:
         """By what a person calls them: "train", "test"; of three parts "train", "validation", "test". DataError."""
+        if TRAIN not in self.parts:
+            found = " and ".join(part.called for part in self.parts.values())
+            raise DataError(f"{self.source}: expected a training part, found only {found}")
         train = self.parts[TRAIN].dataset
         if len(train.classes) < 2:
             expected = f"expected at least 2 classes, got {len(train.classes)} ({', '.join(train.classes)})"
@@ -122,10 +126,15 @@ def open_source(source: str | os.PathLike[str]) -> Opened:
     return _other_form(source) or _class_folders(class_folders.layout(Path(source)))
 
 
-def _data(opened: Opened) -> Data:
+def _refuse(opened: Opened) -> None:
+    """DataError for the first thing that training refuses."""
     for finding in opened.findings:
         if finding.stops:
             raise DataError(str(finding))
+
+
+def _data(opened: Opened) -> Data:
+    _refuse(opened)
     datasets = opened.datasets()
     judging, notes = opened.judging, list(opened.notes)
     kept_aside = datasets["test"] if "validation" in datasets else None

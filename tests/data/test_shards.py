@@ -155,12 +155,18 @@ class TestParts:
         (tmp_path / "classes.txt").write_text("fox\nhare\nowl\n")
         assert data.load(tmp_path).test.classes == ["fox", "hare", "owl"]
 
+    def test_a_test_part_alone_is_enough_to_test_on(self, tmp_path):
+        write_shards(tmp_path, [3], "val")
+        write_shards(tmp_path, [4], "test")
+        assert len(data.load_test(tmp_path)) == 4
+        assert len(data.load_test(str(tmp_path / "val-*.tar"))) == 3
+
     @pytest.mark.parametrize(
         ("names", "message"),
         [
             (["train", "others"], r"others-000\.tar: expected a name that says the part of the data .*train-000"),
-            (["val"], "expected shards to train on, found only .*val-000"),
-            (["val/shard"], "expected shards to train on, found only .*shard-000"),
+            (["val"], "expected a training part, found only .*val-000"),
+            (["val/shard"], "expected a training part, found only .*shard-000"),
             (["train-and-val"], "says two parts of a data set"),
             (["train/val", "val/val"], "its name says the validation part, its folder the training part"),
             (["shard", "val/shard"], "expected all shards in one place"),
