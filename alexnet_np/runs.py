@@ -193,7 +193,9 @@ def create_folder(folder: Path | None, name: str) -> Path:
     """
     if folder is not None:
         if folder.is_dir() and any(path.name != run_lock.NAME for path in folder.iterdir()):
-            run_lock.raise_if_in_use(folder)
+            if (folder / run_lock.NAME).exists():
+                with run_lock.RunLock(folder):  # FolderInUseError
+                    pass
             raise FileExistsError(f"{folder} is not empty: a run needs a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
