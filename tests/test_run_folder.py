@@ -375,6 +375,21 @@ def test_without_a_checkpoint_the_images_are_compared_with_what_the_run_began_wi
         )
 
 
+def test_evaluate_says_where_the_data_have_changed_since_the_training(colours, capsys):
+    """Another image makes another fifth the one that is held out."""
+    shutil.copytree(colours, "data")
+    assert train("data") == 0
+    notes = []
+    for name in (None, "another.png"):
+        if name:
+            shutil.copy("data/red/0.png", f"data/red/{name}")
+        capsys.readouterr()
+        assert main(["evaluate", "--weights", "run", "--json"]) == 0
+        notes.append(json.loads(capsys.readouterr().out)["notes"])
+    data = Path("data").resolve()
+    assert notes == [[], [f"{data} has changed since the training: some images of this test may have been trained on"]]
+
+
 def test_weights_and_mean_image_may_be_gone_when_a_run_is_resumed(whole, colours, monkeypatch):
     shutil.copy(whole / runs.WEIGHTS, "first.safetensors")
     np.save("mean.npy", np.full((73, 73, 3), 100, np.float32))
