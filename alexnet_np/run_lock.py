@@ -60,8 +60,8 @@ class RunLock:
             with suppress(OSError):
                 self.path.unlink()
         else:  # it is removed while it is locked: so no other process locks a file that is about to go
-            if _names(self.path, descriptor):
-                with suppress(OSError):
+            with suppress(OSError):
+                if _names(self.path, descriptor):
                     self.path.unlink()
             os.close(descriptor)
 
