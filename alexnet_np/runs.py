@@ -198,7 +198,10 @@ def create_folder(folder: Path | None, name: str) -> Path:
                 with run_lock.RunLock(folder):  # FolderInUseError
                     pass
             raise FileExistsError(f"{folder} is not empty: a run needs a folder of its own")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"{folder}: this folder cannot be made ({error})") from error
         return folder
     number = 1
     while True:
