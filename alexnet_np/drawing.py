@@ -111,12 +111,16 @@ def missing(path: str | os.PathLike[str], error: Exception) -> str:
 
 
 def _import_matplotlib() -> None:
-    """Import it without MPLBACKEND, for it raises where that names a backend that it does not know."""
+    """Import it without MPLBACKEND, for it raises where that names a backend that it does not know.
+
+    And without its warnings of a settings file, which is not used, and of a home folder that is read-only.
+    """
     if "matplotlib" in sys.modules:
         return
     backend = os.environ.pop("MPLBACKEND", None)
     try:
-        import matplotlib
+        with _quiet():
+            import matplotlib
     finally:
         if backend is not None:
             os.environ["MPLBACKEND"] = backend

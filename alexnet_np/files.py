@@ -31,6 +31,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         with unfinished.open("r+b") as file:
             os.fsync(file.fileno())
         rename(unfinished, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a full disk does not say for which file
+            error.filename = os.fspath(path)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,9 +1,9 @@
-"""A lock on the folder of a run: two processes that trained in one would overwrite each other's files.
+"""A lock on the folder of a run, so that two processes never train in it at once.
 
     runs/digits/training.lock       process 4711 on this-machine, since 2026-01-31 12:00:00
 
-The lock is the kernel's, on that open file. So it ends with its process, however that ends; the file that a kill leaves
-locks nothing, and the next process takes it over.
+The operating system locks this open file for the process, and unlocks it when the process ends, however it ends. The
+file that a killed process leaves is not locked: the next process takes it over.
 """
 
 import os
@@ -11,12 +11,12 @@ import socket
 import sys
 from contextlib import suppress
 from datetime import datetime
-from errno import EACCES, EAGAIN, EDEADLK
+from errno import EACCES, EAGAIN
 from pathlib import Path
 from typing import Self
 
 NAME = "training.lock"
-HELD = (EACCES, EAGAIN, EDEADLK)  # what systems say of a lock that another process holds
+HELD = (EACCES, EAGAIN)  # the error where another process holds a lock: EACCES on Windows
 
 
 class FolderInUseError(OSError):
@@ -24,13 +24,13 @@ class FolderInUseError(OSError):
 
 
 class FolderGoneError(Exception):
-    """The folder of a run was deleted or moved while the run went on; nothing is to be written there any more."""
+    """The folder of a run was deleted, moved or replaced during the run; nothing is to be written there any more."""
 
 
 class RunLock:
-    """Lock an existing folder; FolderInUseError where another process has locked it, and then nothing is changed.
+    """Lock an existing folder. FolderInUseError where another process has locked it; nothing is changed then.
 
-    ``problem`` says why a folder could not be locked: it may only be read, or its file system knows no locks.
+    ``problem`` says why a folder could not be locked: it is read-only, or its file system has no locks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,101 +39,80 @@ class RunLock:
         self.problem: str | None = None
         self.gone = False  # see check
         self._stat = folder.stat()
-        since = datetime.now().isoformat(" ", "seconds")
-        self._holder = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
         self._descriptor: int | None = None
         try:
-            self._descriptor = self._acquire()
+            self._acquire()
         except FolderInUseError:
             raise
         except OSError as error:
-            self.problem = f"{folder} cannot be locked ({error}): see to it that no other process trains in it"
+            self.problem = f"{folder} cannot be locked ({error}): make sure that no other process trains in it"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release the lock; its file goes, too."""
-        if self._descriptor is None:
+        """Unlock the folder, and remove the lock's file."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
             return
-        if sys.platform == "win32":  # which removes no open file
-            os.close(self._descriptor)
-        if _content(self.path) == self._holder:
+        if sys.platform == "win32":  # it removes no open file
+            os.close(descriptor)
             with suppress(OSError):
                 self.path.unlink()
-        if sys.platform != "win32":  # only now: nobody may lock a file that is about to go
-            os.close(self._descriptor)
-        self._descriptor = None
+        else:  # it is removed while it is locked: so no other process locks a file that is about to go
+            with suppress(OSError):
+                if _names(self.path, descriptor):
+                    self.path.unlink()
+            os.close(descriptor)
 
     def check(self) -> None:
-        """FolderGoneError where the folder is not there any more, or is another run's by now."""
-        self.gone = self.gone or self._is_gone()
+        """FolderGoneError where the folder is not there any more, or another one is in its place."""
+        self.gone = self.gone or self._has_gone()
         if self.gone:
             raise FolderGoneError(
-                f"{self.folder}: the folder of this run was deleted, moved or replaced while it went on: the training "
-                "is stopped, and nothing is written any more (where it was moved to: alexnet-np train --resume there)"
+                f"{self.folder}: the folder of this run was deleted, moved or replaced. The training stops, and writes "
+                "nothing more. If the folder was moved: alexnet-np train --resume NEW_PLACE"
             )
 
-    def _is_gone(self) -> bool:
+    def _has_gone(self) -> bool:
         try:
-            now = self.folder.stat()
+            # The file tells more than the folder: some network file systems give a folder a new number now and then.
+            if self._descriptor is not None and self.path.exists():
+                return not _names(self.path, self._descriptor)
+            return not os.path.samestat(self.folder.stat(), self._stat)
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:  # a file system that does not answer says nothing of the folder
+        except OSError:  # the file system does not answer: that says nothing of the folder
             return False
-        if self._descriptor is None:
-            return False
-        # Some network file systems number a folder anew: the file of the lock, where there is one, tells more.
-        holder = _content(self.path)
-        return not os.path.samestat(now, self._stat) if holder is None else holder != self._holder
 
-    def _acquire(self) -> int:
-        while True:
+    def _acquire(self) -> None:
+        while self._descriptor is None:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 _lock(descriptor)
-                if _is_at(descriptor, self.path):
-                    os.truncate(descriptor, 0)
-                    os.write(descriptor, self._holder.encode())
-                    return descriptor
             except OSError as error:
+                if error.errno not in HELD:
+                    self._descriptor = descriptor  # not locked; its file is removed at the end
+                    raise
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                holder = ascii(os.read(descriptor, 200).decode(errors="replace") or "another process")[1:-1]
                 os.close(descriptor)
-                if error.errno in HELD:
-                    raise _in_use(self.folder) from error
-                raise
-            os.close(descriptor)  # it was released, and its file removed, before we had it
+                advice = "wait until that has ended, or take another folder"
+                raise FolderInUseError(f"{self.folder} is in use by {holder}: {advice}") from error
+            if _names(self.path, descriptor):
+                self._descriptor = descriptor
+            else:  # the process that held it has just removed it: lock the file that is there now
+                os.close(descriptor)
+        since = datetime.now().isoformat(" ", "seconds")
+        with suppress(OSError):  # a full disk: the folder is locked all the same
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
 
 
-def raise_if_in_use(folder: Path) -> None:
-    """FolderInUseError where another process trains in this folder."""
-    path = folder / NAME
-    with suppress(FileNotFoundError, PermissionError):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            _lock(descriptor)
-        except OSError as error:
-            if error.errno in HELD:
-                raise _in_use(folder) from error
-        finally:
-            os.close(descriptor)
-
-
-def _in_use(folder: Path) -> FolderInUseError:
-    holder = ascii(_content(folder / NAME) or "another process")[1:-1]
-    return FolderInUseError(f"{folder} is in use by {holder:.200}: wait until that has ended, or take another folder")
-
-
-def _content(path: Path) -> str | None:
-    """What a file of a lock says; None where there is none, or it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(1000).decode(errors="replace")
-    except OSError:
-        return None
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether this path still names the open file."""
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether a path still names this open file."""
+    if sys.platform == "win32":  # where an open file cannot be removed or renamed
+        return True
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -141,11 +120,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock an open file, or raise OSError at once; it is released when the file is closed."""
+    """Lock an open file until it is closed; OSError at once where that fails."""
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # of a byte behind the text, which others may read
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # a byte after the text, which others may read
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:

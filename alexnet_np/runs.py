@@ -49,6 +49,7 @@ HISTORY, CONFUSION, CLASSES, SKIPPED = "history.csv", "confusion.csv", "classes.
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.safetensors"
 BEST = re.compile(r"best-epoch-(\d+)\.safetensors")
 FIGURE, CONFUSION_FIGURE, EVENTS = "figure.png", "confusion.png", "events"
+SMALL_FILES = (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, FIGURE, CONFUSION_FIGURE)
 
 
 WITH_VARIANTS = "alexnet_2012"
@@ -193,9 +194,14 @@ def create_folder(folder: Path | None, name: str) -> Path:
     """
     if folder is not None:
         if folder.is_dir() and any(path.name != run_lock.NAME for path in folder.iterdir()):
-            run_lock.raise_if_in_use(folder)
+            if (folder / run_lock.NAME).exists():
+                with run_lock.RunLock(folder):  # FolderInUseError
+                    pass
             raise FileExistsError(f"{folder} is not empty: a run needs a folder of its own")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"{folder}: this folder cannot be made ({error})") from error
         return folder
     number = 1
     while True:
@@ -214,7 +220,7 @@ def discard_folder(folder: Path) -> None:
     """Remove the folder of a run that has come to nothing; one with a checkpoint or weights stays."""
     if best_files(folder) or any((folder / name).exists() for name in (CHECKPOINTS, WEIGHTS)):
         return
-    for name in (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, FIGURE, CONFUSION_FIGURE):
+    for name in SMALL_FILES:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / EVENTS, ignore_errors=True)
     with suppress(OSError):  # what is still there is not the run's
@@ -273,10 +279,9 @@ def write_evaluation(folder: Path, classes: Sequence[str], result: Evaluation) -
 
 def remove_unfinished(folder: Path) -> list[str]:
     """Remove what a process that was killed had begun to write (see ``written_whole``); returns the names."""
-    known = (CONFIG, SETTINGS, HISTORY, CONFUSION, CLASSES, SKIPPED, WEIGHTS, FIGURE, CONFUSION_FIGURE)
     removed = []
     for path in sorted(folder.glob("*.part")):
-        if path.is_dir() and (path.stem in known or BEST.fullmatch(path.stem)):
+        if path.is_dir() and (path.stem in (*SMALL_FILES, WEIGHTS) or BEST.fullmatch(path.stem)):
             shutil.rmtree(path)
             removed.append(path.name)
     return removed

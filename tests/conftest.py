@@ -45,3 +45,11 @@ def small_and_elsewhere(tmp_path, monkeypatch):
 
     monkeypatch.setattr(models, "alexnet", small_network)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs end without figures, which take most of the time of so small a run."""
+    from alexnet_np import artist
+
+    monkeypatch.setattr(artist, "draw", lambda jobs, tell: None)

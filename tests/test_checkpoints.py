@@ -307,8 +307,11 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_and_says_
     capsys.readouterr()
     assert_resumed(whole)
     out = capsys.readouterr().out
-    assert out.startswith("Warning: run has no checkpoint, for its process ended before the first one: it begins anew")
-    assert "best-epoch-1.safetensors, best-epoch-2.safetensors: of the training that was lost; kept until" in out
+    assert (
+        "run has no checkpoint: its process ended before it wrote the first one. The training begins anew; lost: 2"
+        in out
+    )
+    assert "best-epoch-1.safetensors, best-epoch-2.safetensors: from the training that was lost; kept until" in out
 
 
 def test_best_weights_of_a_training_that_was_lost_stay_until_that_epoch_is_trained_again(stopped, monkeypatch):

@@ -394,7 +394,7 @@ def test_a_run_that_is_set_back_before_its_best_epoch_has_the_best_until_there(c
     # That of the second is of another second epoch: it stays until there is one again.
     assert there == [[1, 2], [1], [1]]
     out = capsys.readouterr().out
-    assert "best-epoch-2.safetensors: of the training that was lost; kept until that epoch is trained again" in out
+    assert "best-epoch-2.safetensors: from the training that was lost; kept until that epoch is trained again" in out
     assert "the weights of epoch 1 are the result\n" in out
     assert Path("early", runs.WEIGHTS).read_bytes() == best_of_the_first
     assert best_epochs_in("early") == [1]

@@ -169,7 +169,7 @@ def test_wide_letters_take_two_places():
 
 
 @pytest.mark.parametrize("backend", ["no-such-backend", "module://matplotlib_inline.backend_inline", "tkagg"])
-def test_a_backend_of_a_notebook_does_not_matter(tmp_path, backend):
+def test_a_backend_of_a_notebook_and_a_damaged_settings_file_do_not_matter(tmp_path, backend):
     code = f"""if True:
         import numpy as np
         from alexnet_np import figures
@@ -178,7 +178,8 @@ def test_a_backend_of_a_notebook_does_not_matter(tmp_path, backend):
         import os, sys
         print(os.environ["MPLBACKEND"], "matplotlib.pyplot" in sys.modules)
     """
-    environment = os.environ | {"MPLBACKEND": backend}
+    (tmp_path / "matplotlibrc").write_text("no.such.key: 3\n")
+    environment = os.environ | {"MPLBACKEND": backend, "MATPLOTLIBRC": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100, check=True
     )

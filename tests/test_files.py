@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and are on the disk when they do."""
 
+import errno
 import os
 import stat
 import sys
@@ -26,6 +27,11 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.json'"), written_whole(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):

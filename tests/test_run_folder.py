@@ -1,17 +1,16 @@
 """The folder of a run: used by one process, finished, cleaned up, moved, deleted."""
 
 import json
+import os
 import shutil
-import signal
+import subprocess
 import sys
 import tomllib
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import write_class_folders
-from processes import start
 
 from alexnet_np import checkpoints, run_lock, runs, training
 from alexnet_np.cli import main
@@ -19,8 +18,7 @@ from alexnet_np.cli.keeping import Keeper
 from alexnet_np.run_lock import FolderGoneError, FolderInUseError, RunLock
 
 ARGUMENTS = ["--size", "64", "--epochs", "3", "--batch-size", "5"]
-LONG = ["--epochs", "500", "--checkpoint-minutes", "0"]
-pytestmark = [pytest.mark.usefixtures("small_and_elsewhere"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.usefixtures("small_and_elsewhere", "undrawn")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove files that are open")
 
 
@@ -75,12 +73,19 @@ def stopped(colours, monkeypatch):
 # ---- one process
 
 
-@posix
-def test_a_second_process_is_told_who_trains_there_and_changes_nothing(colours, monkeypatch, capsys):
-    process = start("--data", str(colours), "--out", "run", *ARGUMENTS, *LONG)
+HOLDER = """
+import os, pathlib, sys
+from alexnet_np.run_lock import RunLock
+lock = RunLock(pathlib.Path("run"))
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_who_trains_there_and_changes_nothing(stopped, colours, capsys):
+    process = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        assert any(line.startswith("epoch") for line in process.stdout)
-        process.send_signal(signal.SIGSTOP)
+        holder = int(process.stdout.readline())  # on Windows the process that we have started only starts it
         before = content()
         said = [fails(capsys, "train", "--resume", "run"), fails(capsys, "train", "--data", colours, "--out", "run")]
         assert content() == before
@@ -88,28 +93,42 @@ def test_a_second_process_is_told_who_trains_there_and_changes_nothing(colours, 
         process.kill()
         process.communicate()
     for sentence in said:
-        assert f"run is in use by process {process.pid} on " in sentence
-    # A kill releases the lock, and the file that it leaves is taken over.
+        assert f"run is in use by process {holder} on " in sentence
+    # A kill ends the lock. The file that it leaves is taken over.
     assert run_lock.NAME in names()
-    interrupt(monkeypatch, checkpoints, "save_in_ring")
-    assert main(["train", "--resume", "run"]) == 130
+    assert main(["train", "--resume", "run"]) == 0
     assert run_lock.NAME not in names()
 
 
-def test_the_lock_leaves_no_file(whole, stopped):
-    assert run_lock.NAME not in names(whole)
+def test_a_run_holds_the_lock_from_its_beginning_to_its_end(colours, monkeypatch):
+    def look(owner, name):
+        call = getattr(owner, name)
+
+        def looking(*args):
+            looked.append(name)
+            with pytest.raises(FolderInUseError, match=f"process {os.getpid()} on "):
+                RunLock(Path("run"))
+            return call(*args)
+
+        monkeypatch.setattr(owner, name, looking)
+
+    looked = []
+    look(runs.Settings, "write")
+    look(Keeper, "epoch")
+    look(Keeper, "_figures")
+    assert train(colours) == 0
+    assert looked == ["write", *["epoch"] * 3, "_figures"]
+    assert run_lock.NAME not in names()
+
+
+def test_a_run_that_is_stopped_leaves_no_lock(stopped):
     assert run_lock.NAME not in names(stopped)
 
 
 @posix
 def test_a_lock_is_exclusive_whatever_comes_between(tmp_path, monkeypatch):
+    """Who has opened the file when it is unlocked and removed does not lock a file that nobody else will find."""
     first = RunLock(tmp_path)
-    with pytest.raises(FolderInUseError, match="is in use by process"):
-        RunLock(tmp_path)
-    with pytest.raises(FolderInUseError):
-        run_lock.raise_if_in_use(tmp_path)
-
-    # Who has opened the file when it is released and removed does not lock a file that nobody else will find.
     lock, calls = run_lock._lock, []
 
     def release_first(descriptor):
@@ -124,7 +143,6 @@ def test_a_lock_is_exclusive_whatever_comes_between(tmp_path, monkeypatch):
         with pytest.raises(FolderInUseError):
             RunLock(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    run_lock.raise_if_in_use(tmp_path)
 
 
 def test_a_folder_that_cannot_be_locked_is_told_of_and_trained_in(colours, monkeypatch, capsys):
@@ -133,7 +151,21 @@ def test_a_folder_that_cannot_be_locked_is_told_of_and_trained_in(colours, monke
 
     monkeypatch.setattr(run_lock, "_lock", refuse)
     assert train(colours) == 0
-    assert "Warning: run cannot be locked ([Errno 95] Operation not supported): see to it" in capsys.readouterr().out
+    assert "Warning: run cannot be locked ([Errno 95] Operation not supported): make sure" in capsys.readouterr().out
+    assert run_lock.NAME not in names()
+
+
+def test_a_full_disk_does_not_unlock_a_folder(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_lock.os, "write", full)
+    with RunLock(tmp_path) as lock:
+        assert lock.problem is None
+        with pytest.raises(FolderInUseError, match="is in use by another process: wait"):
+            RunLock(tmp_path)
+        lock.check()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_with_the_lock_of_a_kill_is_empty(colours):
@@ -141,6 +173,13 @@ def test_an_empty_folder_with_the_lock_of_a_kill_is_empty(colours):
     Path("run", run_lock.NAME).write_text("process 1 on moon")
     assert train(colours) == 0
     assert run_lock.NAME not in names()
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_named(colours, capsys, out):
+    Path("file").write_text("")
+    said = fails(capsys, "train", "--data", colours, "--out", out, *ARGUMENTS)
+    assert f"{Path(out)}: this folder cannot be made (" in said
 
 
 # ---- finished, but not cleaned up
@@ -162,8 +201,7 @@ def test_a_run_that_was_killed_after_its_weights_is_cleaned_up(whole, colours, m
     assert out.startswith("run was finished, but its process ended before it had cleaned up. Removed: ")
     assert ("checkpoints/" in out) == (moment == "remove_ring")
     assert all(name in out for name in ("figure.png.part", "best-epoch-2.safetensors.part", "best-epoch-99"))
-    figures = {runs.FIGURE, runs.CONFUSION_FIGURE}
-    assert set(names()) == {*names(whole), "mine.part"} - figures
+    assert set(names()) == {*names(whole), "mine.part"}
     for name in (runs.WEIGHTS, runs.CONFUSION, runs.CLASSES):
         assert Path("run", name).read_bytes() == (whole / name).read_bytes()
     assert "is finished: there is nothing to resume" in fails(capsys, "train", "--resume", "run")
@@ -224,9 +262,7 @@ def test_a_folder_that_is_deleted_or_moved_stops_the_run(colours, monkeypatch, c
     with monkeypatch.context() as patch:
         at_the_end_of_epoch(patch, epoch, do)
         said = fails(capsys, "train", "--data", colours, "--out", "run", *ARGUMENTS, "--checkpoint-minutes", "0")
-    assert (
-        "run: the folder of this run was deleted, moved or replaced while it went on: the training is stopped" in said
-    )
+    assert "run: the folder of this run was deleted, moved or replaced. The training stops, and writes" in said
     assert f"epoch {epoch + 1}/3" not in said
     assert "is kept" not in said
     assert not Path("run").exists()
@@ -252,7 +288,6 @@ def test_a_run_does_not_write_into_the_folder_of_another(colours, monkeypatch, c
 
     held, before = [], []
     at_the_end_of_epoch(monkeypatch, 1, replace)
-    monkeypatch.setattr("os.getpid", count().__next__)  # two processes
     assert "was deleted, moved or replaced" in fails(
         capsys, "train", "--data", colours, "--out", "run", *ARGUMENTS, "--checkpoint-minutes", "0"
     )
@@ -290,15 +325,18 @@ def test_a_file_system_that_does_not_answer_is_no_folder_that_has_gone(tmp_path,
 # ---- the data in another place
 
 
-def test_a_run_goes_on_when_data_and_folder_have_moved(whole, stopped, colours, tmp_path, monkeypatch, capsys):
-    shutil.copytree(colours, tmp_path / "new" / "data")
-    stopped.rename(tmp_path / "new" / "run")
+def test_a_run_goes_on_when_data_and_folder_have_moved(whole, colours, tmp_path, monkeypatch, capsys):
+    shutil.copytree(colours, "old")
+    with monkeypatch.context() as patch:
+        interrupt(patch, checkpoints, "save_in_ring", lambda folder, step, checkpoint: step == 5)
+        assert train("old", "--checkpoint-minutes", "0") == 130
+    Path("new").mkdir()
+    Path("old").rename(tmp_path / "new" / "data")
+    Path("run").rename(tmp_path / "new" / "run")
     settings = tmp_path / "new" / "run" / runs.SETTINGS
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data": "nowhere"}))
     monkeypatch.chdir(tmp_path / "new")
-    assert "there is no folder nowhere; where the images have moved to: alexnet-np train --resume run --data" in (
-        fails(capsys, "train", "--resume", "run")
-    )
+    sentence = f"there is no folder {tmp_path / 'old'}; where the images have moved to: alexnet-np train --resume run"
+    assert sentence in fails(capsys, "train", "--resume", "run")
     with monkeypatch.context() as patch:
         interrupt(patch, checkpoints, "save_in_ring", lambda folder, step, checkpoint: step == 6)
         assert main(["train", "--resume", "run", "--data", "data"]) == 130
@@ -307,7 +345,9 @@ def test_a_run_goes_on_when_data_and_folder_have_moved(whole, stopped, colours, 
     config = tomllib.loads(Path("run", runs.CONFIG).read_text())
     assert (config["data"], config["epochs"]) == (str(tmp_path / "new" / "data"), 3)
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--resume", "new/run"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "new/run", "--data", "new/data/"]) == 0
+    assert "in another place" not in capsys.readouterr().out  # the same place in other words
     resumed, expected = (Path(run, runs.WEIGHTS).read_bytes() for run in ("new/run", whole))
     assert resumed == expected
 
@@ -339,6 +379,21 @@ def test_without_a_checkpoint_the_images_are_compared_with_what_the_run_began_wi
         assert "not those that the run began with: other training images and other test images;" in (
             fails(capsys, "train", "--resume", "run", "--data", "data")
         )
+
+
+def test_evaluate_says_where_the_data_have_changed_since_the_training(colours, capsys):
+    """Another image makes another fifth the one that is held out."""
+    shutil.copytree(colours, "data")
+    assert train("data") == 0
+    notes = []
+    for name in (None, "another.png"):
+        if name:
+            shutil.copy("data/red/0.png", f"data/red/{name}")
+        capsys.readouterr()
+        assert main(["evaluate", "--weights", "run", "--json"]) == 0
+        notes.append(json.loads(capsys.readouterr().out)["notes"])
+    data = Path("data").resolve()
+    assert notes == [[], [f"{data} has changed since the training: some images of this test may have been trained on"]]
 
 
 def test_weights_and_mean_image_may_be_gone_when_a_run_is_resumed(whole, colours, monkeypatch):

@@ -12,54 +12,49 @@ from processes import start
 from alexnet_np import checkpoints, runs
 from alexnet_np.cli import main
 from alexnet_np.cli.stop import Stopped, StopRequest
+from alexnet_np.training import Trainer
 
 ARGUMENTS = ["--size", "64", "--epochs", "500", "--batch-size", "5", "--out", "run"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither SIGHUP nor such terminals")
-pytestmark = [pytest.mark.usefixtures("small_and_elsewhere"), pytest.mark.timeout(120)]
-
-
-def wait_for(process, sign):
-    assert any(line.startswith(sign) for line in process.stdout), process.communicate()
+pytestmark = [pytest.mark.usefixtures("small_and_elsewhere", "undrawn"), pytest.mark.timeout(120)]
 
 
 def steps_kept():
     return int(checkpoints.in_ring(Path("run", runs.CHECKPOINTS))[-1].stem)
 
 
-@posix
-def test_a_lost_connection_stops_a_run_as_sigterm_does(colours):
-    process = start("--data", str(colours), *ARGUMENTS)
-    wait_for(process, "epoch")
-    process.send_signal(signal.SIGHUP)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
-    assert "To go on: alexnet-np train --resume run" in out
-    assert steps_kept() >= 3
+def at_the_end_of_the_first_epoch(monkeypatch, do):
+    end_epoch = Trainer.end_epoch
+
+    def end(trainer, result):
+        line = end_epoch(trainer, result)
+        if line.epoch == 1:
+            do()
+        return line
+
+    monkeypatch.setattr(Trainer, "end_epoch", end)
 
 
 @posix
-def test_nohup_stays_nohup(colours):
-    process = start("--data", str(colours), *ARGUMENTS, before="import signal; signal.signal(1, signal.SIG_IGN)\n")
-    wait_for(process, "epoch   1/")
-    process.send_signal(signal.SIGHUP)
-    for number in range(2, 6):
-        wait_for(process, f"epoch   {number}/")
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_stops_a_run_with_a_checkpoint(colours, monkeypatch, capsys, name):
+    at_the_end_of_the_first_epoch(monkeypatch, lambda: signal.raise_signal(getattr(signal, name)))
+    assert main(["train", "--data", str(colours), *ARGUMENTS]) == 130
+    assert "To go on: alexnet-np train --resume run" in capsys.readouterr().out
+    assert steps_kept() == 4
 
 
-# The terminal of a session, as of ssh: that it is gone is told by SIGHUP.
+# The terminal of a session, as of ssh. The kernel sends SIGHUP when it is closed.
 OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 IGNORED = "import signal; signal.signal(1, signal.SIG_IGN)\n"
 
 
 @posix
-@pytest.mark.parametrize("before", [OWN_TERMINAL, IGNORED], ids=["hangup", "nohup"])
+@pytest.mark.parametrize("before", ["", IGNORED], ids=["hangup", "nohup"])
 def test_a_terminal_that_has_gone_costs_no_checkpoint(colours, before):
     master, terminal = os.openpty()
     options = {"stdin": terminal, "stdout": terminal, "stderr": terminal, "start_new_session": True}
-    process = start("--data", str(colours), *ARGUMENTS, before=before, **options)
+    process = start("--data", str(colours), *ARGUMENTS, before=OWN_TERMINAL + before, **options)
     os.close(terminal)
     said = b""
     while b"epoch   1/" not in said:
@@ -80,24 +75,50 @@ def wait(process, seconds):
         raise TimeoutError from error
 
 
-@pytest.mark.parametrize("json", [[], ["--json"]])
-def test_a_pipe_that_nobody_reads_stops_the_run(colours, json):
-    process = start("--data", str(colours), *ARGUMENTS, *json)
-    gone, other = (process.stderr, process.stdout) if json else (process.stdout, process.stderr)
-    assert any(line.startswith("epoch") for line in gone)
-    gone.close()
-    assert other.read() == ""
-    other.close()
+def test_a_pipe_that_nobody_reads_stops_the_run(colours):
+    process = start("--data", str(colours), *ARGUMENTS)
+    assert any(line.startswith("epoch") for line in process.stdout)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
     assert process.wait(60) == 130
     assert steps_kept() >= 3
 
 
+def test_a_pipe_beside_the_json_that_nobody_reads_stops_the_run(colours, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    at_the_end_of_the_first_epoch(monkeypatch, lambda: os.close(reader))
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stderr", pipe)
+        assert main(["train", "--data", str(colours), *ARGUMENTS, "--json"]) == 130
+    assert capsys.readouterr().out == ""
+    assert steps_kept() == 4
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-def test_a_full_disk_for_what_is_printed_costs_nothing(colours):
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_full_disk_for_what_is_printed_costs_no_result(colours, monkeypatch, capsys, command):
+    arguments = ["train", "--data", str(colours), *ARGUMENTS, "--epochs", "1"]
+    if command == "evaluate":
+        assert main(arguments) == 0
+        arguments = ["evaluate", "--weights", "run", "--out", "tested"]
+    capsys.readouterr()
     with Path("/dev/full").open("w") as full:
-        process = start("--data", str(colours), *ARGUMENTS, "--epochs", "2", stdout=full)
-        process.communicate(timeout=60)
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(arguments) == 2
+    said = f"alexnet-np {command}: the output could not be written ([Errno 28] No space left on device)\n"
+    assert capsys.readouterr().err == said
     assert Path("run", runs.WEIGHTS).exists()
+    assert Path("tested", runs.CONFUSION).exists() == (command == "evaluate")
+
+
+def test_streams_that_are_closed_from_the_beginning_are_no_trouble(colours, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(["train", "--data", str(colours), *ARGUMENTS, "--epochs", "1", "--json"]) == 0
+    assert main(["predict", "nowhere.png"]) == 2
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
 
 
 def test_a_run_in_another_thread_needs_no_signals(colours):

@@ -5,6 +5,8 @@ or another signal.
 """
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -32,6 +34,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from . import beginning, benchmark, doctor
     from .common import UserError, checked_threads, discard, lacks_memory, sentences
 
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed from the beginning, as by `>&-` or some job schedulers
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):  # as standard error: a file's name need not be text that can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     whole = parser()
@@ -64,6 +69,12 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone, as in `... | head`
         discard(sys.stdout)
         return 1
+    except OSError as error:  # the disk that standard output is written to is full
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        discard(sys.stdout)
+        print(f"alexnet-np {args.command}: the output could not be written ({error})", file=sys.stderr)
+        return 2
 
 
 def _printable(message: str) -> str:

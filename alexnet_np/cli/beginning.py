@@ -71,7 +71,11 @@ def resume(args: argparse.Namespace, recipe: "Recipe", say: telling.Say, lock: "
         trainer.resume(checkpoint)
         checkpoints.remove_after(folder / runs.CHECKPOINTS, trainer.steps_done)
     else:
-        say(f"Warning: {folder} has no checkpoint, for its process ended before the first one: it begins anew")
+        lost = len(runs.read_history(folder))
+        say(
+            f"Warning: {folder} has no checkpoint: its process ended before it wrote the first one. "
+            f"The training begins anew{f'; lost: {telling.epochs(lost)}' if lost else ''}"
+        )
         if args.weights:
             fine_tuning.begin_with(net, args.weights, settings.classes, description.preparation)
         trainer = _trainer(args, net, data, settings, recipe)
@@ -201,9 +205,9 @@ def _run_to_resume(args: argparse.Namespace) -> "tuple[Settings, Data, bool]":
     from .. import data, runs
 
     settings = runs.Settings.read(args.resume)
-    moved = args.data != file_settings(args.resume / runs.CONFIG, args).get("data")
-    if moved:
-        settings = replace(settings, data=_source(args.data))
+    place = _source(args.data)
+    moved = place != settings.data
+    settings = replace(settings, data=place)
     try:
         loaded = data.load(settings.data)
     except FileNotFoundError as error:

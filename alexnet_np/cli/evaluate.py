@@ -10,7 +10,7 @@ they are matched by position, and a note says so.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,30 +128,40 @@ def run(args: argparse.Namespace) -> int:
 
 def _tested(source: str | None, trained: "Trained", path: Path) -> "tuple[str, Tested]":
     """What is tested on, and its test images: of the run's own data, those that were not trained on."""
+    from .. import runs
     from ..data import sources
 
+    own = source is None
+    source = source or trained.data
     if source is None:
-        if trained.data is None:
-            raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
-        try:
-            return trained.data, sources.open_test(trained.data, held_out=True)
-        except FileNotFoundError as error:
-            raise ValueError(f"{error}; where it was moved, name its new place with --data") from error
-    folder = path if path.is_dir() else path.parent
-    if trained.data is None or not _has_images_of(folder, source, trained):
-        return source, sources.open_test(source)
+        raise ValueError(f"{path} does not say what it was trained on: name the data to test it on with --data")
+    try:
+        tested = sources.open_test(source)
+    except FileNotFoundError as error:
+        if not own:
+            raise
+        raise ValueError(f"{error}; where it was moved, name its new place with --data") from error
+    if tested.part != sources.ALL:  # it has a part to test on
+        return source, tested
+    run = path if path.is_dir() else path.parent
+    known = runs.data_digests(run) if trained.data is not None else {}
+    same = bool(known) and _has_images(source, known, trained)
+    if not own and not same:
+        return source, tested
     tested = sources.open_test(source, held_out=True)
-    note = f"{source} has the images of {folder}: only those that were not trained on are tested"
-    return source, replace(tested, notes=[note, *tested.notes])
+    notes = []
+    if not own:
+        notes = [f"{source} has the images of {run}: only those that were not trained on are tested"]
+    elif known and not same:
+        notes = [f"{source} has changed since the training: some images of this test may have been trained on"]
+    return source, replace(tested, notes=[*notes, *tested.notes])
 
 
-def _has_images_of(run: Path, source: str, trained: "Trained") -> bool:
-    """Whether a run was trained on the images of ``source``."""
-    from .. import data, runs
+def _has_images(source: str, known: Mapping[str, str], trained: "Trained") -> bool:
+    """Whether a source has the images that the digests of a run (data.digests) are of."""
+    from .. import data
     from ..data.digests import TEST, TRAINING, Digests
 
-    if not (known := runs.data_digests(run)):
-        return False
     try:
         loaded = data.load(source)
     except data.DataError:  # a test set alone is no data to train on

@@ -55,7 +55,7 @@ class Keeper:
         known = {*runs.best_files(folder)} - self.stale
         self.wanted = dict.fromkeys(checkpoints.in_ring(folder / runs.CHECKPOINTS), known)
         if self.stale:
-            say(f"{self._stale_names()}: of the training that was lost; kept until that epoch is trained again")
+            say(f"{self._stale_names()}: from the training that was lost; kept until that epoch is trained again")
         self.skipped = runs.read_skipped(folder)
         self.saved = self.drawn = monotonic()
         self.artist = Artist(say) if find_spec("matplotlib") else None
@@ -160,7 +160,7 @@ class Keeper:
             weights.save(self.trainer.net, self.folder / runs.WEIGHTS, self.description)
         checkpoints.remove_ring(self.folder / runs.CHECKPOINTS)
         if self.stale:
-            self.say(f"Removed, being of the training that was lost: {self._stale_names()}")
+            self.say(f"Removed, because from the training that was lost: {self._stale_names()}")
             self.stale = set()
         self._remove_outdone()
 

@@ -69,7 +69,7 @@ def checkpoints(minutes: float) -> str:
     if not minutes:
         return "A checkpoint after each step"
     each = "every minute" if minutes == 1 else f"every {minutes:g} minutes"
-    return f"A checkpoint {each}: a crash loses what came after the last one"
+    return f"A checkpoint {each}: a crash loses what came after the last one, and before the first one everything"
 
 
 def position(trainer: "Trainer") -> str:
