@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import slopes
-from .analytic import check_analytic, complex_twin
+from .analytic import check_analytic, complex_twin, confirm
 from .form import FormError
 from .problem import Direction, Problem, Values, copies, generator
 from .results import GradientError, Row
@@ -39,7 +39,7 @@ class Claim:
         self.rng = generator(seed)
         self.twin: Problem | None = None
         # For each set of values that move, by their indices:
-        self.analytic: set[tuple[int, ...]] = set()  # where complex steps and differences agree
+        self.analytic: set[tuple[int, ...]] = set()  # which were compared with differences
         self.noises: dict[tuple[int, ...], list[float]] = {}  # noise in slopes, for steps of length 1
         # Other inputs before ours, in two ways: a gradient must not depend on the first forward or on the last one.
         self.earlier = [self._shuffled(index) for index in range(len(problem.values))]
@@ -79,7 +79,7 @@ class Claim:
         something to excuse.
         """
         if self.twin:
-            check_analytic(self, direction)
+            check_analytic(self, tuple(direction))
         slope = self.slope(direction)
         if slope is None:
             return None
@@ -91,6 +91,9 @@ class Claim:
             if excused is None:
                 return None
             difference = max(0.0, difference - excused)
+            if self.twin and difference > self.tolerance * size:
+                # Before a gradient is accused: what is wrong may be the complex step.
+                confirm(self, direction, numerical, 0.1 * difference / size)
         return Comparison(analytic, numerical, difference / size)
 
     def compare_entry(self, index: int, position: int) -> Comparison | None:
