@@ -11,8 +11,10 @@ import numpy as np
 
 from .claim import Claim, Comparison
 from .diagnosis import likely_mistake
+from .function import FunctionProblem
+from .layer import LayerProblem
 from .network import check_in_network
-from .problem import Direction, FunctionProblem, LayerProblem, Problem
+from .problem import Direction, Problem
 from .results import GradientError, Result, Row, UnlistedArrays
 from .rounding import FEW_DIGITS, noise_of_y
 from .slopes import TRIES
