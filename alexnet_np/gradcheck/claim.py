@@ -31,6 +31,7 @@ class Claim(Passes):
         super().__init__(problem, method, tolerance, seed)
         # For each set of values that move, by their indices:
         self.analytic: set[tuple[int, ...]] = set()  # which were compared with differences
+        self.accused: set[tuple[int, ...]] = set()  # whose gradients differ from complex steps and differences alike
         self.noises: dict[tuple[int, ...], list[float]] = {}  # noise in slopes, for steps of length 1
         self.twin: Problem | None = complex_twin(self) if method == "complex step" else None
 
@@ -53,9 +54,11 @@ class Claim(Passes):
             if excused is None:
                 return None
             difference = max(0.0, difference - excused)
-            if self.twin and difference > self.tolerance * size:
-                # Before a gradient is accused: what is wrong may be the complex step.
-                confirm(self, direction, numerical, 0.1 * difference / size)
+            key = tuple(direction)
+            # Before a gradient is accused: what is wrong may be the complex step.
+            accuse = self.twin and difference > self.tolerance * size and key not in self.accused
+            if accuse and confirm(self, direction, numerical, 0.1 * difference / size):
+                self.accused.add(key)
         return Comparison(analytic, numerical, difference / size)
 
     def compare_entry(self, index: int, position: int) -> Comparison | None:
