@@ -25,7 +25,8 @@ import numpy as np
 
 from .gradcheck import kink_free
 from .gradcheck.form import FormError, kind
-from .gradcheck.problem import LayerProblem, copies, generator
+from .gradcheck.layer import LayerProblem
+from .gradcheck.problem import copies, generator
 
 try:
     from hypothesis import strategies as st

@@ -88,7 +88,7 @@ def test_noise_is_measured():
 
 def test_a_forward_in_float32_is_named(rng):
     for options in ({}, {"every_entry": True}):
-        with pytest.raises(GradientError, match=r"carries noise of .*forward computes in float32 somewhere") as caught:
+        with pytest.raises(GradientError, match="forward computes in float32 somewhere") as caught:
             check_function(
                 lambda x: (np.tanh(x.astype("float32")).astype("float64"), x),
                 lambda dy, x: dy / np.cosh(x) ** 2,
@@ -96,6 +96,33 @@ def test_a_forward_in_float32_is_named(rng):
                 **options,
             )
         assert caught.value.row.verdict == "at a kink"
+
+
+def test_a_forward_that_loses_digits_is_checked_by_longer_steps(rng):
+    """exp(x) - 1 of a millionth has ten digits: enough, if the step is not a thousandth of x."""
+    for seed in range(20):
+        x = 1e-5 * np.random.default_rng(seed).standard_normal((4, 5))
+        assert check_function(lambda x: (np.exp(x) - 1, x), lambda dy, x: dy * np.exp(x), (x,), seed=seed).ok
+    with pytest.raises(GradientError, match=r"carries noise of .* or subtracts numbers that are almost equal"):
+        check_function(lambda x: ((x + 1e9) - 1e9, x), lambda dy, x: dy, (1e-3 * rng.standard_normal((4, 5)),))
+
+
+def test_a_tolerance_of_the_users(rng):
+    """Neither a wide one nor a narrow one accuses what is right; one that differences do not reach is named."""
+    x = rng.standard_normal((4, 5))
+    for tolerance in (1e-3, 1e-5, 1e-8):
+        assert check(layers.Softmax().to("reference", "float64"), (x,), tolerance=tolerance).ok
+    with pytest.raises(GradientError, match="the tolerance of 1e-11: differences seldom agree within less than 1e-08"):
+        check(layers.Softmax().to("reference", "float64"), (x,), tolerance=1e-11)
+    assert check(layers.Softmax().to("reference", "float64"), (x,), tolerance=1e-15, complex_step=True).ok
+
+
+@pytest.mark.parametrize("tolerance", [0, -1, 1, float("nan"), "1e-7", True, None], ids=str)
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None], ids=str)
+def test_options_are_named_with_what_came(tolerance, seed):
+    name = "seed" if tolerance is None else "tolerance"
+    with pytest.raises(ValueError, match=f"gradcheck: {name}: expected a .* got "):
+        check(layers.ReLU(), (np.ones((2, 3)),), tolerance=tolerance, seed=seed)
 
 
 # ---- kinks under complex steps
@@ -172,6 +199,17 @@ def test_a_forward_that_is_not_analytic_is_refused(rng, forward, backward, optio
     """Whether backward is right or not: complex steps cannot tell."""
     with pytest.raises(ValueError, match=r"complex_step: expected an analytic forward, .*: leave out complex_step"):
         check_function(forward, backward, (rng.standard_normal((4, 5)),), **options)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
+def test_complex_steps_that_are_almost_the_slope_are_not_trusted(scale):
+    """Near x = 0 the 1e-5 beside np.var hides it; and what a random direction shows may be small by chance."""
+    forward, backward = batch_norm(right=True)
+    for seed in range(20):
+        x = scale * np.random.default_rng(seed).standard_normal((4, 5))
+        for options in COMPLEX:
+            with pytest.raises(ValueError, match="complex_step: expected an analytic forward"):
+                check_function(forward, backward, (x,), seed=seed, **options)
 
 
 @pytest.mark.filterwarnings("error")

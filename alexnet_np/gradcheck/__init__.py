@@ -5,11 +5,15 @@
     gradcheck.check_function(forward, backward, (x, w, b))
     print(gradcheck.report())                       # every op of this package
 
-checks.py runs the comparisons, claim.py makes one, slopes.py evaluates, rounding.py and analytic.py say which slopes
-can be trusted, diagnosis.py names mistakes. problem.py is what is checked, attributes.py finds the arrays of somebody's
-object, form.py refuses what has the wrong form, kinks.py draws inputs without ties. network.py compares a layer in a
-network with the layer alone. ops.py lists this package's ops, float32.py compares a device's kernels with the
-reference.
+What is checked is a problem (problem.py): layer.py for a layer, whose arrays attributes.py finds by their names, and
+function.py for a pair of functions. form.py refuses what has the wrong form.
+
+passes.py runs forward and backward once, and refuses what no check allows. claim.py compares the gradients with slopes,
+which slopes.py takes; rounding.py and analytic.py say which slopes can be trusted. checks.py runs the comparisons,
+diagnosis.py names the likely mistake, results.py holds what was found.
+
+network.py compares a layer in a network with the layer alone. ops.py lists this package's ops, float32.py compares a
+device's kernels with the reference. kinks.py draws inputs without ties.
 """
 
 from .checks import check as check, check_function as check_function

@@ -4,20 +4,23 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from .claim import Claim, Comparison
 from .diagnosis import likely_mistake
+from .function import FunctionProblem
+from .layer import LayerProblem
 from .network import check_in_network
-from .problem import Direction, FunctionProblem, LayerProblem, Problem
+from .problem import Direction, Problem
 from .results import GradientError, Result, Row, UnlistedArrays
-from .rounding import noise_of_y
+from .rounding import FEW_DIGITS, noise_of_y
 from .slopes import TRIES
 
 DIRECTIONS = 3  # random ones for each tensor
-FEW_DIGITS = 1e-11  # noise in y beyond this is not that of float64
+REACHED = 1e-8  # a tolerance that differences of float64 numbers reach for smooth functions of ordinary size
 SEARCHED = 400  # entries of a wrong gradient that are looked at to find the worst
 
 
@@ -99,6 +102,10 @@ def _run(
 ) -> Result:
     if tolerance is None:
         tolerance = 1e-12 if complex_step else 1e-7
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 < tolerance < 1:
+        raise ValueError(f"gradcheck: tolerance: expected a number between 0 and 1, as 1e-7, got {tolerance!r:.200}")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"gradcheck: seed: expected a whole number, 0 or more, got {seed!r:.200}")
     method = "complex step" if complex_step else "entries" if every_entry else "directions"
     try:
         claim = Claim(problem, method, tolerance, seed)
@@ -197,6 +204,10 @@ def _nothing_to_compare(claim: Claim, row: Row) -> GradientError:
         "pixels in a pooling window), slopes so small that they drown in rounding errors, or a forward that bends "
         "within a millionth of x, as sin(1e6 * x) does"
     )
+    if not claim.twin and claim.tolerance < REACHED:
+        message += (
+            f"; or the tolerance of {claim.tolerance:.0e}: differences seldom agree within less than {REACHED:.0e}"
+        )
     mistake = "in the input: draw one without ties, say by gradcheck.kink_free"
     return GradientError(message, replace(row, mistake=mistake))
 
@@ -204,7 +215,8 @@ def _nothing_to_compare(claim: Claim, row: Row) -> GradientError:
 def _few_digits(row: Row, noise: float) -> GradientError:
     message = (
         f"{row.tensor}: no slope to compare the gradient with: the result of forward carries noise of {noise:.0e} of "
-        "its size, so forward computes in float32 somewhere"
+        "its size, where float64 has 1e-16: forward computes in float32 somewhere, or subtracts numbers that are "
+        "almost equal"
     )
     return GradientError(message, replace(row, error=float("nan"), kinks=row.kinks + row.compared, compared=0))
 

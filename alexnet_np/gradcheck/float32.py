@@ -25,7 +25,8 @@ import numpy as np
 from .. import backend as backends
 from ..layers import Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, Softmax
 from .kinks import kink_free
-from .problem import LayerProblem, copies, generator
+from .layer import LayerProblem
+from .problem import copies, generator
 from .results import Row
 
 METHOD = "float32 vs reference"

@@ -9,7 +9,8 @@ import numpy as np
 from ..layers import Conv2d, Layer, Linear, MaxPool2d, Parameter, ReLU, Sequential
 from ..layers.base import every_layer
 from .claim import Claim
-from .problem import LayerProblem, copies, generator
+from .layer import LayerProblem
+from .problem import copies, generator
 from .results import GradientError, Row
 
 TOLERANCE = 1e-9  # of the same numbers, added in another order

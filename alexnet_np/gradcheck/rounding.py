@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MEASUREMENTS = 3  # of noise: the largest counts, as one alone may be small by chance
 MOST = 100  # tolerances: noise of forward beyond this hides the slope
 SATURATED = 64  # roundings of y, in the complex step of a function that is flat where it is large
+FEW_DIGITS = 1e-11  # relative: noise of y beyond this is not that of float64
 HONEST = 1e-10  # relative: noise of backward beyond this is no rounding
 
 
@@ -29,7 +31,8 @@ def rounding(claim: "Claim", direction: Direction, h: float, size: float, differ
     at points next to x, and the noise in them counts eight times, which random errors do not exceed.
 
     Noise of backward is an excuse up to 1e-10 of the slope, or of what counts as 0 beside y: more is no rounding in
-    float64. Where the ``difference`` is far beyond a first measurement, there are no others.
+    float64. A measurement takes 10 or 20 forwards, and a wrong gradient has hundreds of wrong entries. So where the
+    ``difference`` is far beyond what noise may be, a few measurements serve all entries.
     """
     known = slopes.EPS * slopes.norm(claim.dy * claim.y) * (16 / h if h else SATURATED)
     if not h:
@@ -87,15 +90,18 @@ def _noise(claim: "Claim", direction: Direction, h: float) -> tuple[Callable[[],
 def noise_of_y(claim: "Claim") -> float:
     """The noise in the result of forward, relative to it: 1e-16 in float64, 1e-8 where something is float32.
 
-    0 where it is no noise: what a kink or a bend adds to differences of high order grows with the step.
+    At the shortest distance at which y changes: numbers that are rounded coarsely do not between points that are too
+    close. 0 where it is no noise: what a kink or a bend adds to differences of high order grows with the distance.
     """
     aside = claim.aside()
 
     def phi(t: float) -> float:
         return float((claim.dy * claim.problem.forward(claim.moved(aside, t))).sum())
 
-    short, long = (slopes.noise(phi, step) for step in (2.0**-24, 2.0**-20))
-    return short / (slopes.norm(claim.dy * claim.y) or 1.0) if long < 8 * short else 0.0
+    for short, long in pairwise(slopes.noise(phi, 2.0**-e) for e in (24, 20, 16, 12)):
+        if short:
+            return short / (slopes.norm(claim.dy * claim.y) or 1.0) if long < 8 * short else 0.0
+    return 0.0
 
 
 def _length(t: float) -> float:

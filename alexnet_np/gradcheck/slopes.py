@@ -26,7 +26,7 @@ import numpy as np
 
 EPS = float(np.finfo(np.float64).eps)
 STEPS = [2.0**-e for e in (10, 13, 16, 19, 22, 25)]
-LONG_STEPS = [2.0**-4, 2.0**-7]  # for slopes so small beside y that shorter steps drown them
+LONG_STEPS = [2.0**-4, 2.0**-7, 2.0**-10]  # for slopes that rounding drowns in shorter steps
 RATIO = 8  # of one step to the next
 COMPLEX_STEP = 2.0**-100
 ASIDE = [2.0**-44, 2.0**-48]  # how far from x complex steps are taken: hundreds of roundings, and tens
@@ -61,12 +61,21 @@ def central(
     """phi'(0) by central differences, to a tenth of ``tolerance`` times ``scale``; None at a kink.
 
     ``line(t)`` is f(x + t u), ``middle`` is f(x). ``scale`` says how large slopes are here: what an error is relative
-    to. The sum of dy * y is rounded by about eps * |dy * y| (16 eps, to be safe): divided by h, that is the slope's
-    error. Where it exceeds ``tolerance`` times ``scale``, the slope drowns, and the result is None, too.
+    to. Where no two of the ``steps`` agree, as rounding drowns the slope, longer ones may.
+    """
+    found = _agreeing(line, dy, middle, scale, tolerance, steps)
+    return found or _agreeing(line, dy, middle, scale, tolerance, LONG_STEPS)
+
+
+def _agreeing(
+    line: Callable[[float], Any], dy: Any, middle: Any, scale: float, tolerance: float, steps: Sequence[float]
+) -> Slope | None:
+    """The slope by the first two steps that agree; None where none do.
+
+    The sum of dy * y is rounded by about eps * |dy * y| (16 eps, to be safe). Divided by h, that is the slope's error.
+    Where it exceeds ``tolerance`` times ``scale``, shorter steps are in vain.
     """
     rounding = 16 * EPS * norm(dy * middle)
-    if rounding > tolerance * scale * steps[1]:
-        steps = [*LONG_STEPS, *steps]
     slopes: list[float] = []
     bends: list[float] = []
     for h in steps:
