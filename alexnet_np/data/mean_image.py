@@ -15,7 +15,7 @@ import numpy as np
 from ..reading import read_bytes
 
 MAX_SIDE = 1024  # pixels: 12 MB
-MAX_FILE = 400_000_000  # bytes of a .npy file: 4096 pixels, the largest --size, as float64
+MAX_FILE = 403_000_000  # bytes of a .npy file: 4096 pixels, the largest --size, as float64
 MAX_HEADER = 1000  # bytes of its header, which Python's parser reads
 # What NumPy raises for a header that is none.
 DAMAGED = (OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
