@@ -7,16 +7,15 @@ import warnings
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from typing import BinaryIO, Self
 
 import numpy as np
 
-from ..reading import read_bytes
+from ..reading import ordinary_size
 
 MAX_SIDE = 1024  # pixels: 12 MB
-MAX_FILE = 403_000_000  # bytes of a .npy file: 4096 pixels, the largest --size, as float64
-MAX_HEADER = 1000  # bytes of its header, which Python's parser reads
+MAX_HEADER = 1000  # bytes of a .npy file's header, which Python's parser reads
+MAX_NUMBER = 16  # bytes of a number in it
 # What NumPy raises for a header that is none.
 DAMAGED = (OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
 
@@ -73,10 +72,15 @@ def _unpacked(text: str, side: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def read(path: str, side: int) -> np.ndarray:
-    """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
+    """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else.
+
+    No more is read than the numbers of such an array, whatever the header says.
+    """
     try:
-        content = BytesIO(read_bytes(path, MAX_FILE))
-        shape, columns_first, dtype = _header(content)
+        ordinary_size(path)
+        with open(path, "rb") as file:
+            shape, columns_first, dtype = _header(file)
+            numbers = file.read(3 * side * side * min(dtype.itemsize, MAX_NUMBER) + 1)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"mean_image: there is no file {path}") from error
     except DAMAGED as error:
@@ -85,7 +89,6 @@ def read(path: str, side: int) -> np.ndarray:
         raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {shape!r:.200}")
     if dtype.kind not in "fiu":
         raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {path}, got {dtype!s:.200}")
-    numbers = content.read()
     if len(numbers) != 3 * side * side * dtype.itemsize:
         raise ValueError(f"mean_image: {path} cannot be read as .npy (it is cut short, or too long)")
     return finite(path, np.frombuffer(numbers, dtype).reshape(shape, order="F" if columns_first else "C"))

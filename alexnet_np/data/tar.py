@@ -43,7 +43,7 @@ class Member:
 
 
 def members(path: Path) -> Iterator[Member]:
-    """The files and links in an uncompressed tar file. OSError, or ValueError where it is damaged, cut short or no tar file."""
+    """The files and links in an uncompressed tar file. OSError; ValueError where it is damaged, cut short or none."""
     end = ordinary_size(path)
     with path.open("rb") as file:
         position = 0

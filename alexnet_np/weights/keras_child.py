@@ -18,9 +18,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
-from multiprocessing import spawn  # who embeds Python says there where its interpreter is
 from typing import IO
 
 import numpy as np
@@ -91,6 +91,8 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 def _python() -> str:
     """The interpreter: not ``sys.executable`` where Python is embedded in another program. ValueError without one."""
+    from multiprocessing import spawn  # where such a program can say which it is
+
     if getattr(sys, "frozen", False) or not (python := spawn.get_executable()):
         raise ValueError("it is read in a process of its own, and this program has no Python interpreter to start one")
     return os.fsdecode(python)
@@ -98,8 +100,11 @@ def _python() -> str:
 
 def _environment() -> dict[str, str]:
     """Packages are found where they are found here; threads of a BLAS library, which nobody needs, take memory."""
-    folders = os.pathsep.join(path or os.curdir for path in sys.path)
-    return os.environ | {"PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"}
+    here = ""
+    with suppress(FileNotFoundError):  # it may have been deleted
+        here = os.getcwd()
+    folders = filter(None, (path or here for path in sys.path))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _end(child: "subprocess.Popen[bytes]", late: threading.Event) -> None:

@@ -34,7 +34,10 @@ def test_an_array_comes_back(tmp_path, compressed):
         (b"\0\0\x08\0?", "expected 1 to 4 axes, got 0"),
         (b"\0\0\x08\x04" + b"\xff" * 16, "expected at most 600,000,000 bytes, got an array of shape"),
         (b"\0\0\x08\x02" + b"\0\0\x10\0" * 2, "expected 16,777,216 bytes .* got 0"),
-        (gzip.compress(idx_bytes(np.zeros((3, 5), np.uint8)) + bytes(10_000), mtime=0), "expected 15 bytes .* got more"),
+        (
+            gzip.compress(idx_bytes(np.zeros((3, 5), np.uint8)) + bytes(10_000), mtime=0),
+            "expected 15 bytes .* got more",
+        ),
         (b"", "is not an IDX file"),
         (b"\x89PNG....", "is not an IDX file"),
         (b"\0\0\x0d\x01" + bytes(8), "is not an IDX file of unsigned bytes"),  # of float32
