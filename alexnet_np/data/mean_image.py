@@ -96,6 +96,9 @@ def read(path: str, side: int) -> np.ndarray:
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether the first axis runs fastest, and dtype. NumPy's own reader would take memory for any shape."""
+    if file.read(2) == b"PK":
+        raise ValueError("it is a .npz, which holds several arrays: write one with numpy.save")
+    file.seek(0)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
