@@ -152,7 +152,9 @@ for attack, reading in json.loads(sys.argv[1]).items():
     os.chdir("..")
     used = [resource.getrusage(kind) for kind in kinds]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in used)
-    print(json.dumps([attack, message, max(usage.ru_maxrss for usage in used), seconds - before]), flush=True)
+    # Its own ru_maxrss begins with that of the process that has started it.
+    own = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+    print(json.dumps([attack, message, max(own, used[1].ru_maxrss), seconds - before]), flush=True)
     before = seconds
 """
 
