@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+__all__ = ["layers", "losses", "models", "optim", "weights"]
+
+
 def __getattr__(name: str) -> Any:
     """The modules above are imported when they are asked for: the command line starts at once, and hears Ctrl-C."""
-    if name in ("layers", "losses", "models", "optim", "weights"):
+    if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -48,7 +48,12 @@ class Backend:
 
     @cached_property
     def kernels(self) -> SimpleNamespace:
-        """The device's book: every name of the reference book, by the device's own function where it has one."""
+        """Every kernel by its name: the device's own, or else the reference backend's.
+
+        DeviceError on "cpu" where ALEXNET_NP_NUM_THREADS says no number of threads.
+        """
+        if self.device == "cpu" and (problem := threads_problem()):
+            raise DeviceError(problem)
         functions: dict[str, Any] = {}
         for book in dict.fromkeys(("reference", self.device)):
             module = import_module(f"alexnet_np.kernels.{book}")
@@ -96,8 +101,6 @@ def _get(device: str, algorithm: str, precision: str) -> Backend:
         raise ValueError(f"algorithm: device {device} has only its own, expected 'auto', got {algorithm!r}")
     if precision != "float32" and device != "gpu":
         raise ValueError(f"precision: device {device} has only its own, expected 'float32', got {precision!r}")
-    if device == "cpu" and (problem := threads_problem()):
-        raise DeviceError(problem)
     if device == "gpu" and (problem := gpu_problem()):
         raise DeviceError(problem)
     if precision == "bfloat16" and find_spec("ml_dtypes") is None:

@@ -181,8 +181,9 @@ class Schedule:
         """ValueError where ``state`` gave something else."""
         for name, own in self.state().items():
             got: Any = state.get(name)
-            kinds = (int, float, type(None)) if own is None else (int, type(own))  # None: no number yet
-            if type(got) not in kinds or (type(own) is int and not 0 <= got < 2**53):
+            # A float may be None, where there is no number yet.
+            kinds = (int,) if type(own) is int else (int, float, type(None))
+            if name not in state or type(got) not in kinds or (type(own) is int and not 0 <= got < 2**53):
                 raise ValueError(f"{type(self).__name__}: state: {name}: expected a number as {own}, got {got!r:.200}")
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -475,8 +475,9 @@ def _open_undescribed(file: weights.File, model: str, variant: str | None, asked
         assumed["model"] = model
     if file.layers is None and file.kind.of_keras:
         assumed["layers"] = f"activations, strides and padding as {model} has them"
+    arrays = file.arrays
     try:
-        number = weights.num_classes(file.arrays, file.path)
+        number = weights.num_classes(arrays, file.path)
     except ValueError as error:
         raise ValueError(f"{error}{file.advice()}") from error
     net = build(model, variant, number, init="zeros")

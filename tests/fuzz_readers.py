@@ -10,15 +10,15 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from fuzz_changes import changed_bytes, changed_value, nested
+from fuzz_changes import changed_bytes, changed_value, copied, nested
 from pictures import idx_bytes, small_network
-from small_training import new_trainer, train
+from small_training import RECIPE, new_trainer, train
 
 from alexnet_np import checkpoints, data, layers, models, runs, weights
 from alexnet_np.cli import config, parser
@@ -216,20 +216,24 @@ def _toml(value: Any) -> str:
 
 
 def _checkpoint() -> Callable[[random.Random, Path], object]:
-    whole = train(new_trainer(), 6).checkpoint()
-    other = new_trainer()
+    recipes = (RECIPE, replace(RECIPE, schedule="plateau", ema=0.9), replace(RECIPE, schedule="step"))
+    trainers = [(train(new_trainer(recipe), 6).checkpoint(), new_trainer(recipe)) for recipe in recipes]
 
     def run(rng: random.Random, folder: Path) -> object:
         path = folder / "00000006.safetensors"
-        state, tensors = whole.state, dict(whole.tensors)
-        if rng.random() < 0.7:
+        whole, other = rng.choice(trainers)
+        state, tensors = copied(whole.state), dict(whole.tensors)
+        part = rng.choice(("net", "velocity", "average", "data", "state", "state", "state"))
+        if part == "state":
             state = changed_value(rng, state)
         else:
-            name = rng.choice(sorted(tensors))
-            with np.errstate(over="ignore"):
-                half = tensors[name].astype(np.float16)
-            odd = (tensors[name][:1], tensors[name].astype(np.int8), half, np.zeros(()))
-            tensors[name] = np.ascontiguousarray(rng.choice(odd))
+            if part == "data":
+                state["data"] = dict.fromkeys(state["data"], "another")
+            name = rng.choice([name for name in sorted(tensors) if name.startswith(part)] or sorted(tensors))
+            array = tensors[name]
+            odd = rng.choice((array[:1], array, np.zeros(()), array[..., None], array[None], np.zeros(0)))
+            with np.errstate(all="ignore"):
+                tensors[name] = np.array(odd, rng.choice((array.dtype, np.int8, np.float16, bool)), order="C")
             if rng.random() < 0.3:
                 del tensors[name]
         checkpoints.write(path, checkpoints.Checkpoint(state, tensors))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from alexnet_np import models
-from alexnet_np.cli import main
+from alexnet_np.cli import beginning, main
+from alexnet_np.cli.common import lacks_memory
 
 # Ctrl-C while a module is imported.
 INTERRUPTED = """
@@ -55,10 +56,9 @@ def python(code, folder, **environment):
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        *((command, "alexnet_np.cli.train") for command in COMMANDS),
         ("doctor", "numpy"),
-        ("predict", "numpy"),
-        ("train", "numba"),
+        ("augment", "alexnet_np.cli.train"),
+        ("train", "alexnet_np.runs"),
         ("summary", "alexnet_np.models"),
         ("benchmark", "benchmarks"),
     ],
@@ -84,10 +84,18 @@ def test_doctor_has_it_among_its_findings(capsys, monkeypatch):
 
 
 def test_programs_get_a_sentence_too(tmp_path):
-    code = "from alexnet_np import models; models.alexnet(num_classes=2)"
+    code = "from alexnet_np import layers; import numpy as np; layers.ReLU().forward(np.ones((1, 2), 'f'))"
     for count in ("0", "-3", "1e9"):
         last = python(code, tmp_path, ALEXNET_NP_NUM_THREADS=count).stderr.splitlines()[-1]
         assert last.startswith("alexnet_np.backend.DeviceError: ALEXNET_NP_NUM_THREADS: expected a whole number")
+
+
+def test_the_reference_needs_no_number_of_threads(tmp_path):
+    code = (
+        "from alexnet_np import layers; import numpy as np\n"
+        "print(layers.ReLU().to('reference').forward(np.ones((1, 2), 'f')).sum())"
+    )
+    assert python(code, tmp_path, ALEXNET_NP_NUM_THREADS="abc").stdout == "2.0\n"
 
 
 def test_a_command_runs_in_any_thread(capsys):
@@ -113,6 +121,43 @@ def test_a_lack_of_memory_anywhere_is_a_sentence(capsys, monkeypatch, error):
     monkeypatch.setattr(models, "alexnet", raising)
     assert main(["summary"]) == 2
     assert capsys.readouterr().err == f"alexnet-np summary: there is not enough memory ({error})\n"
+
+
+def test_a_lack_of_memory_before_the_command_is_a_sentence(capsys, monkeypatch):
+    def raising(_):
+        raise ImportError("a.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(beginning, "config_file", raising)
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err.startswith("alexnet-np train: there is not enough memory (a.so")
+
+
+def test_an_error_may_be_its_own_context():
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__context__ = other, one
+    assert not lacks_memory(one)
+    other.__context__ = MemoryError()
+    assert lacks_memory(one)
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.keras", "a.pth", "a.safetensors"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "export"])
+def test_damaged_weights_are_said(tmp_path, capsys, command, name):
+    starts = {".h5": b"\x89HDF\r\n\x1a\n", ".keras": b"PK\3\4", ".pth": b"PK\3\4", ".safetensors": b"\x99" * 8 + b"{"}
+    (tmp_path / name).write_bytes(starts[Path(name).suffix] + bytes(100))
+    argument = {"evaluate": [], "predict": ["a.png"], "export": [str(tmp_path / "a.onnx")]}[command]
+    assert main([command, *argument, "--weights", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.startswith(f"alexnet-np {command}: weights: {tmp_path / name} ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("flag", ["--data", "--weights", "--mean-image", "--config", "--resume", "--out"])
+@pytest.mark.parametrize("name", ["loop", "x" * 300])
+def test_names_that_lead_nowhere_are_said(tmp_path, monkeypatch, capsys, flag, name):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("loop", "loop")
+    assert main(["train", "--size", "64", flag, name]) == 2
+    assert capsys.readouterr().err.startswith("alexnet-np train: ")
 
 
 def test_other_errors_of_this_program_show_where(monkeypatch):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HEAVY = {"cupy", "keras", "llvmlite", "matplotlib", "numba", "numpy", "PIL", "safetensors", "sklearn", "torch", "tqdm"}
 
 # The interpreter tells an audit hook of every file that is opened for writing, every process, every connection.
@@ -56,3 +58,12 @@ print(json.dumps([reference.__file__, cpu.__file__, importlib.util.find_spec("ke
     reference, cpu, nothing_else = python(script, tmp_path)
     assert [Path(file).parent.name for file in (reference, cpu)] == ["reference", "cpu"]
     assert nothing_else
+
+
+@pytest.mark.parametrize("how", ["import alexnet_np", "from alexnet_np import *", "import alexnet_np.models"])
+def test_the_modules_of_the_readme_come_when_they_are_asked_for(tmp_path, how):
+    names = ["layers", "losses", "models", "optim", "weights"]
+    ask = {"from alexnet_np import *": "{}.__name__"}.get(how, "alexnet_np.{}.__name__")
+    script = f"import json; {how}\nprint(json.dumps([{', '.join(map(ask.format, names))}]))"
+    assert python(script, tmp_path) == [f"alexnet_np.{name}" for name in names]
+    assert set(names) <= set(python("import json, alexnet_np; print(json.dumps(dir(alexnet_np)))", tmp_path))

@@ -350,3 +350,16 @@ def test_a_replaced_layer_begins_without_momentum():
     assert list(sgd.velocities) == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
     assert sgd.velocities["0.0.weight"] is kept
     np.testing.assert_allclose(head.weight.data, before - np.float32(0.1) * head.weight.grad, rtol=1e-6)
+
+
+def test_a_schedule_goes_back_to_where_there_was_no_figure_yet():
+    schedule = optim.ReduceLROnPlateau(two_groups(), patience=0)
+    beginning = schedule.state()
+    for figure in (1.0, 2.0):
+        schedule.step(figure)
+    schedule.check_state(beginning)
+    schedule.load_state(beginning)
+    assert schedule.state() == beginning
+    for wrong in ({}, beginning | {"steps": None}, beginning | {"best": "1"}, beginning | {"reductions": -1}):
+        with pytest.raises(ValueError, match="ReduceLROnPlateau: state: "):
+            schedule.check_state(wrong)

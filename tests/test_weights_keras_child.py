@@ -3,6 +3,8 @@
 import json
 import struct
 import sys
+import tempfile
+from multiprocessing import spawn
 
 import numpy as np
 import pytest
@@ -96,3 +98,23 @@ def test_packages_are_those_of_this_process(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
     assert len(weights.read("a.weights.h5")) == 6
+
+
+@pytest.mark.parametrize("changes", [{"frozen": True}, {"executable": ""}])
+def test_a_program_without_an_interpreter_says_so(path, monkeypatch, changes):
+    """It would start itself again."""
+    for name, value in changes.items():
+        monkeypatch.setattr(sys, name, value, raising=False)
+    monkeypatch.setattr(spawn, "get_executable", lambda: sys.executable)
+    with pytest.raises(ValueError, match="has no Python interpreter to start one"):
+        weights.read(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
+def test_it_needs_no_folders_but_that_of_the_file(path, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert len(weights.read(path)) == 6

@@ -31,8 +31,7 @@ def command_modules() -> tuple[ModuleType, ...]:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    from . import beginning, benchmark, doctor
-    from .common import UserError, checked_threads, discard, lacks_memory, sentences
+    from .common import UserError, discard, lacks_memory
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed from the beginning, as by `>&-` or some job schedulers
@@ -42,24 +41,14 @@ def _run(argv: Sequence[str] | None) -> int:
     whole = parser()
     args, others = whole.parse_known_args(argv)
     try:
-        if path := beginning.config_file(args):
-            with sentences():
-                args.parser.set_defaults(**beginning.file_settings(path, args))
-            args, others = whole.parse_known_args(argv)
-        if args.run is benchmark.run:
-            args.others = others
-        elif others:
-            whole.error(f"unrecognized arguments: {' '.join(others)}")
-        if args.run is not doctor.run:  # which has it among its findings
-            checked_threads()
         try:
-            code: int = args.run(args)
-        except (MemoryError, ImportError, RuntimeError) as error:
+            code = _run_command(whole, argv, args, others)
+            sys.stdout.flush()
+            return code
+        except (MemoryError, ImportError, OSError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise
             raise UserError(f"there is not enough memory ({error})") from error
-        sys.stdout.flush()
-        return code
     except UserError as error:
         try:
             print(f"alexnet-np {args.command}: {_printable(str(error))}", file=sys.stderr)
@@ -75,6 +64,26 @@ def _run(argv: Sequence[str] | None) -> int:
         discard(sys.stdout)
         print(f"alexnet-np {args.command}: the output could not be written ({error})", file=sys.stderr)
         return 2
+
+
+def _run_command(
+    whole: argparse.ArgumentParser, argv: Sequence[str] | None, args: argparse.Namespace, others: list[str]
+) -> int:
+    from . import beginning, benchmark, doctor
+    from .common import checked_threads, sentences
+
+    with sentences():
+        if path := beginning.config_file(args):
+            args.parser.set_defaults(**beginning.file_settings(path, args))
+            args, others = whole.parse_known_args(argv)
+    if args.run is benchmark.run:
+        args.others = others
+    elif others:
+        whole.error(f"unrecognized arguments: {' '.join(others)}")
+    if args.run is not doctor.run:  # which has it among its findings
+        checked_threads()
+    code: int = args.run(args)
+    return code
 
 
 def _printable(message: str) -> str:

@@ -4,6 +4,7 @@ What is refused leaves nothing, and changes nothing in the folder of a run that 
 """
 
 import argparse
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -181,8 +182,8 @@ def _new_run(args: argparse.Namespace) -> "tuple[Settings, Data]":
     _choose_model(args)
     fetch(args)
     args.data = _source(args.data)
-    args.weights = args.weights and str(Path(args.weights).resolve())
-    args.mean_image = args.mean_image and str(Path(args.mean_image).resolve())
+    args.weights = args.weights and os.path.realpath(args.weights)
+    args.mean_image = args.mean_image and os.path.realpath(args.mean_image)
     config.check_texts({name: getattr(args, name) for name in ("data", "weights", "mean_image", "out")})
     loaded = data.load(args.data)
     preparation = augmented(args, loaded, args.size or runs.input_size(args.model))
@@ -222,4 +223,4 @@ def _source(name: str) -> str:
     """What --data names, from whatever folder a later command is run."""
     from ..data import sources
 
-    return name if name == sources.DIGITS else str(Path(name).resolve())
+    return name if name == sources.DIGITS else os.path.realpath(name)

@@ -49,11 +49,13 @@ def _sentence(error: Exception) -> str:
 
 def lacks_memory(error: BaseException | None) -> bool:
     """Whether an error comes of a lack of memory, or of address space for libraries and threads (ulimit -v)."""
-    while error is not None:
+    seen: list[BaseException] = []  # an error that is raised again can be its own context
+    while error is not None and error not in seen:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return True
         if any(text in str(error) for text in ("failed to map segment", "can't start new thread")):
             return True
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return False
 

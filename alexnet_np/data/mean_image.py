@@ -8,16 +8,15 @@ import warnings
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from typing import BinaryIO, Self
 
 import numpy as np
 
-from ..reading import read_bytes
+from ..reading import ordinary_size
 
 MAX_SIDE = 1024  # pixels: 12 MB
-MAX_FILE = 400_000_000  # bytes of a .npy file: 4096 pixels, the largest --size, as float64
-MAX_HEADER = 1000  # bytes of its header, which Python's parser reads
+MAX_HEADER = 1000  # bytes of a .npy file's header, which Python's parser reads
+MAX_NUMBER = 16  # bytes of a number in it
 # What NumPy raises for a header that is none.
 DAMAGED = (OSError, ValueError, TypeError, KeyError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError)
 
@@ -73,7 +72,10 @@ def _unpacked(text: str, side: int) -> np.ndarray:
 
 
 def read(path: str, side: int) -> np.ndarray:
-    """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else."""
+    """The (side, side, 3) float32 of a .npy file. FileNotFoundError, or ValueError where it is something else.
+
+    No more is read than the numbers of such an array, whatever the header says.
+    """
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -87,15 +89,16 @@ def read(path: str, side: int) -> np.ndarray:
 def _read(path: str, side: int, version: tuple[int, ...]) -> np.ndarray:
     """Read once, for all images; ``version`` tells a file from one that is written in its place."""
     try:
-        content = BytesIO(read_bytes(path, MAX_FILE))
-        shape, columns_first, dtype = _header(content)
+        ordinary_size(path)
+        with open(path, "rb") as file:
+            shape, columns_first, dtype = _header(file)
+            numbers = file.read(3 * side * side * min(dtype.itemsize, MAX_NUMBER) + 1)
     except DAMAGED as error:
         raise ValueError(f"mean_image: {path} cannot be read as .npy ({error})") from error
     if shape != (side, side, 3):
         raise ValueError(f"mean_image: expected ({side}, {side}, 3) in {path}, got {shape!r:.200}")
     if dtype.kind not in "fiu":
         raise ValueError(f"mean_image: expected finite numbers from 0 to 255 in {path}, got {dtype!s:.200}")
-    numbers = content.read()
     if len(numbers) != 3 * side * side * dtype.itemsize:
         raise ValueError(f"mean_image: {path} cannot be read as .npy (it is cut short, or too long)")
     return finite(path, np.frombuffer(numbers, dtype).reshape(shape, order="F" if columns_first else "C"))
@@ -103,8 +106,8 @@ def _read(path: str, side: int, version: tuple[int, ...]) -> np.ndarray:
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether the first axis runs fastest, and dtype. NumPy's own reader would take memory for any shape."""
-    if file.read(2) == b"PK":  # of zip
-        raise ValueError("it is an archive, .npz: write the one array with numpy.save")
+    if file.read(2) == b"PK":
+        raise ValueError("it is a .npz, which holds several arrays: write one with numpy.save")
     file.seek(0)
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -220,6 +220,9 @@ def _samples(path: Path) -> Iterator[Sample]:
                         yield _sample(path, key, picture, label)
                     key, picture, label = stem, None, None
                 suffix = Path(name).suffix.lower()
+                if member.is_link and (suffix in SUFFIXES or suffix == LABEL):
+                    expected = "expected a file, got a link: make the shard with tar --dereference --hard-dereference"
+                    raise DataError(f"{path}: {member.name:.200}: {expected}")
                 if suffix in SUFFIXES:
                     if picture is not None:
                         got = f"{picture.name:.200} and {member.name:.200}"

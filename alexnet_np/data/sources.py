@@ -157,7 +157,7 @@ def _data(opened: Opened) -> Data:
 def _name(source: str) -> str:
     if source == DIGITS:
         return DIGITS
-    path = Path(source).resolve()
+    path = Path(os.path.realpath(source))
     return path.name if path.is_dir() else path.parent.name
 
 

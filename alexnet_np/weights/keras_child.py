@@ -15,10 +15,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import IO
@@ -67,32 +67,44 @@ def read(path: str | os.PathLike[str]) -> Contents:
     """
     if find_spec("h5py") is None:
         import_h5py()  # which says so
-    with open(path, "rb") as file, tempfile.TemporaryFile() as messages:
+    with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        command = [sys.executable, "-P", "-W", "ignore", "-c", CODE]
-        child = subprocess.Popen(
-            command, stdin=file, stdout=subprocess.PIPE, stderr=messages, env=_environment(), close_fds=True
-        )
-        assert child.stdout is not None
+        command = [_python(), "-P", "-W", "ignore", "-c", CODE]
+        pipe = subprocess.PIPE
+        child = subprocess.Popen(command, stdin=file, stdout=pipe, stderr=pipe, env=_environment())
+        assert child.stdout is not None and child.stderr is not None
         late = threading.Event()
         watch = threading.Timer(MAX_WAIT + size / 10e6, _end, (child, late))
         watch.start()
         try:
-            with child.stdout:
-                return _received(child.stdout, size)
+            return _received(child.stdout, size)
         except EOFError as error:
-            child.wait()
-            raise ValueError(_why(child.returncode, late.is_set(), messages)) from error
+            said = child.stderr.read()
+            raise ValueError(_why(child.wait(), late.is_set(), said)) from error
         finally:
             watch.cancel()
             child.kill()
             child.wait()
+            child.stdout.close()
+            child.stderr.close()
+
+
+def _python() -> str:
+    """The interpreter: not ``sys.executable`` where Python is embedded in another program. ValueError without one."""
+    from multiprocessing import spawn  # where such a program can say which it is
+
+    if getattr(sys, "frozen", False) or not (python := spawn.get_executable()):
+        raise ValueError("it is read in a process of its own, and this program has no Python interpreter to start one")
+    return os.fsdecode(python)
 
 
 def _environment() -> dict[str, str]:
     """Packages are found where they are found here; threads of a BLAS library, which nobody needs, take memory."""
-    folders = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return os.environ | {"PYTHONPATH": folders, "OPENBLAS_NUM_THREADS": "1"}
+    here = ""
+    with suppress(FileNotFoundError):  # it may have been deleted
+        here = os.getcwd()
+    folders = filter(None, (path or here for path in sys.path))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _end(child: "subprocess.Popen[bytes]", late: threading.Event) -> None:
@@ -126,14 +138,13 @@ def _exactly(read: Callable[[int], bytes], length: int) -> bytes:
     return content
 
 
-def _why(code: int, late: bool, messages: IO[bytes]) -> str:
+def _why(code: int, late: bool, said: bytes) -> str:
     """What to say of a process that has ended before its answer."""
     if late or code == -getattr(signal, "SIGXCPU", math.inf):
         return "damaged: h5py takes too long to read it"
     if code < 0:
         return f"damaged: h5py crashed while it read the file (signal {-code})"
-    messages.seek(max(0, messages.seek(0, os.SEEK_END) - 1000))
-    last = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
+    last = said[-1000:].decode(errors="replace").strip().rpartition("\n")[2]
     return f"the process that reads it ended with exit code {code}: {printable(last):.200}"
 
 

@@ -131,6 +131,13 @@ def test_a_difference_names_the_first_image_or_the_numbers(folder):
     assert now.difference({}, {}) == "other training images and other test images and other preparation"
 
 
+@pytest.mark.parametrize("numbers", [np.zeros(()), np.zeros((3, 2), np.uint64), np.zeros((100, 1)), np.zeros(2, bool)])
+def test_a_damaged_checkpoint_names_no_image(folder, numbers):
+    own = of(folder)
+    text = own.difference({}, dict.fromkeys(own.images, numbers))
+    assert text.startswith("other training images")
+
+
 def test_a_preparation_is_told_apart_by_its_settings_and_by_its_mean_image_wherever_it_lies(folder):
     def with_mean(name, value):
         np.save(folder / name, np.full((73, 73, 3), value, np.float32))

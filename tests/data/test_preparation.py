@@ -112,7 +112,7 @@ class TestMeanImage:
         path = tmp_path / "mean.npz"
         np.savez(path, np.zeros((64, 64, 3)))
         path.write_bytes(path.read_bytes()[:length])
-        with pytest.raises(ValueError, match=r"mean\.npz cannot be read as \.npy \(it is an archive, \.npz"):
+        with pytest.raises(ValueError, match=r"mean\.npz cannot be read as \.npy \(it is a \.npz"):
             replace(PHOTOGRAPHS, mean_image=str(path)).normalise(picture(56, 56))
 
 

@@ -12,6 +12,7 @@ from alexnet_np import data
 from alexnet_np.data import shards, tar
 
 LONG = "q" * 300 + "/ü.png"
+LINKS = (tarfile.SYMTYPE, tarfile.LNKTYPE)
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 
 
@@ -20,7 +21,7 @@ def test_files_are_where_tarfile_finds_them(tmp_path, name):
     names = ["a.png", "d/" + "x" * 90 + "/y.png", *([] if name == "ustar" else [LONG, "\udcff.png"]), "last"]
     with tarfile.open(tmp_path / "a.tar", "w", format=FORMATS[name]) as archive:
         for number, file in enumerate(names):
-            for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            for kind in (tarfile.DIRTYPE, tarfile.FIFOTYPE, *LINKS):
                 other = tarfile.TarInfo(f"other {number}")
                 other.type, other.linkname = kind, "x" * (5 if name == "ustar" else 200)
                 archive.addfile(other)
@@ -29,8 +30,11 @@ def test_files_are_where_tarfile_finds_them(tmp_path, name):
             archive.addfile(info, io.BytesIO(b"?" * info.size))
     with tarfile.open(tmp_path / "a.tar") as archive:
         expected = [tar.Member(info.name, info.offset_data, info.size) for info in archive if info.isfile()]
-    assert list(tar.members(tmp_path / "a.tar")) == expected
-    assert len(expected) == len(names)
+        links = [tar.Member(info.name, info.offset_data, 0, True) for info in archive if info.type in LINKS]
+    found = list(tar.members(tmp_path / "a.tar"))
+    assert [member for member in found if not member.is_link] == expected
+    assert [member for member in found if member.is_link] == links
+    assert (len(expected), len(links)) == (len(names), 2 * len(names))
 
 
 def header(name, size, kind=tarfile.REGTYPE, field=None):
@@ -66,6 +70,7 @@ ATTACKS = {
     "a record of a size below 0": header("x", 13, tarfile.XHDTYPE) + record("size", "-99")[0],
     "a sparse file": header("1.png", 0, tarfile.GNUTYPE_SPARSE),
     "a sparse file of pax": header("x", 24, tarfile.XHDTYPE) + record("GNU.sparse.major", "1")[0],
+    "a part of a file": header("1.png", 0, b"M"),
     "a path for all files": header("x", 13, tarfile.XGLTYPE) + record("path", "a/b")[0],
 }
 
@@ -75,8 +80,29 @@ def test_no_header_is_trusted(tmp_path, attack):
     (tmp_path / "a.tar").write_bytes(ATTACKS[attack] + bytes(1024))
     with pytest.raises(data.DataError, match=r"a\.tar: is no uncompressed tar file, or is damaged or cut short \("):
         shards.open_shards([tmp_path / "a.tar"])
-    with pytest.raises(ValueError, match=r"byte|bytes|size|sparse|records|for all files"):
+    with pytest.raises(ValueError, match=r"byte|bytes|size|sparse|records|type|for all files"):
         list(tar.members(tmp_path / "a.tar"))
+
+
+def test_solaris_has_a_letter_of_its_own_for_records(tmp_path):
+    content, length = record("path", "long.png")
+    (tmp_path / "a.tar").write_bytes(header("x", length, b"X") + content + header("short.png", 0))
+    assert [member.name for member in tar.members(tmp_path / "a.tar")] == ["long.png"]
+
+
+@pytest.mark.parametrize("kind", LINKS)
+@pytest.mark.parametrize("linked", ["1.png", "1.cls"])
+def test_no_sample_of_links_is_lost(tmp_path, kind, linked):
+    """GNU tar writes the second name of a file as a link."""
+    path = write_tar(tmp_path / "a.tar", [("0.png", png(0)), ("0.cls", b"0")])
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo(linked)
+        info.type, info.linkname = kind, "0.png"
+        archive.addfile(info)
+    with pytest.raises(
+        data.DataError, match=rf"a\.tar: {linked}: expected a file, got a link: make the shard with tar"
+    ):
+        shards.open_shards([path])
 
 
 def test_ten_thousand_long_names_are_read_one_after_another(tmp_path):
