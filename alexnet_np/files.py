@@ -17,8 +17,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     The bytes are on the disk before the name is, and the name before this returns: after a loss of power
     there is the old file or the new one. A process that is killed leaves the folder, for the next to clear:
     a file alone would not do, because some libraries write to another name and rename themselves.
+
+    FileExistsError where a folder, a device or a pipe has the name: a file would replace even /dev/null.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a folder, a device or a pipe: name a file, or what does not exist yet")
     folder = path.with_name(f"{path.name}.part")
     unfinished = folder / path.name
     try:
@@ -37,6 +41,14 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, unless they exist. OSError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: this folder cannot be made ({error})") from error
 
 
 def rename(old: Path, new: Path) -> None:

@@ -36,7 +36,7 @@ import numpy as np
 from . import __version__, checkpoints, models, run_lock, strict_json, weights
 from .data import DataError, Preparation, digests
 from .doctor import THREAD_VARIABLES, usable_cores
-from .files import written_whole
+from .files import make_folder, written_whole
 from .metrics import Evaluation
 from .reading import checked, json_value, printable, read_text, some_fields
 from .training import Epoch, State
@@ -198,10 +198,7 @@ def create_folder(folder: Path | None, name: str) -> Path:
                 with run_lock.RunLock(folder):  # FolderInUseError
                     pass
             raise FileExistsError(f"{folder} is not empty: a run needs a folder of its own")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(f"{folder}: this folder cannot be made ({error})") from error
+        make_folder(folder)
         return folder
     number = 1
     while True:

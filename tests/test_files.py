@@ -34,6 +34,20 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with (
+            pytest.raises(FileExistsError, match=f"{name} is a folder, a device or a pipe"),
+            written_whole(tmp_path / name),
+        ):
+            pass
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / "a.part").mkdir()
     for name in ("a", ".tmpAbC"):

@@ -172,8 +172,9 @@ def _has_images(source: str, known: Mapping[str, str], trained: "Trained") -> bo
 
 def _write(folder: Path, what: str, classes: Sequence[str], result: "Evaluation") -> None:
     from .. import runs
+    from ..files import make_folder
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     runs.write_evaluation(folder, classes, result)
     if find_spec("matplotlib"):
         from .. import artist, figures
