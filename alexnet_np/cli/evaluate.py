@@ -34,6 +34,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..data import Data
     from ..data.sources import Tested
     from ..metrics import Evaluation
     from ..runs import Trained
@@ -71,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .. import data, metrics, runs
-    from ..data.classes import printable
     from ..data.remarks import counted
+    from ..reading import printable
 
     with sentences():
         if args.download and args.data is None:
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 def _tested(source: str | None, trained: "Trained", path: Path) -> "tuple[str, Tested]":
     """What is tested on, and its test images: of the run's own data, those that were not trained on."""
     from .. import runs
-    from ..data import sources
+    from ..data import DataError, sources
 
     own = source is None
     source = source or trained.data
@@ -145,27 +146,30 @@ def _tested(source: str | None, trained: "Trained", path: Path) -> "tuple[str, T
         return source, tested
     run = path if path.is_dir() else path.parent
     known = runs.data_digests(run) if trained.data is not None else {}
-    same = bool(known) and _has_images(source, known, trained)
+    if not own and not known:
+        return source, tested
+    try:
+        loaded = sources.load(source)
+    except DataError:
+        if own:
+            raise
+        return source, tested  # a test set alone is no data to train on
+    same = bool(known) and _has_images(loaded, known, trained)
     if not own and not same:
         return source, tested
-    tested = sources.open_test(source, held_out=True)
     notes = []
     if not own:
         notes = [f"{source} has the images of {run}: only those that were not trained on are tested"]
     elif known and not same:
         notes = [f"{source} has changed since the training: some images of this test may have been trained on"]
-    return source, replace(tested, notes=[*notes, *tested.notes])
+    held_out = sources.Tested.judging(loaded)
+    return source, replace(held_out, notes=[*notes, *held_out.notes])
 
 
-def _has_images(source: str, known: Mapping[str, str], trained: "Trained") -> bool:
-    """Whether a source has the images that the digests of a run (data.digests) are of."""
-    from .. import data
+def _has_images(loaded: "Data", known: Mapping[str, str], trained: "Trained") -> bool:
+    """Whether data have the images that the digests of a run (data.digests) are of."""
     from ..data.digests import TEST, TRAINING, Digests
 
-    try:
-        loaded = data.load(source)
-    except data.DataError:  # a test set alone is no data to train on
-        return False
     found = Digests.of(loaded.train, loaded.test, trained.preparation).texts
     return all(found[name] == known.get(name) for name in (TRAINING, TEST))
 

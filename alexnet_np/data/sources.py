@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -55,23 +56,27 @@ class Tested:
     part: str
     notes: Sequence[str] = ()
 
+    @classmethod
+    def judging(cls, data: Data) -> Self:
+        """What a run on these data is judged by."""
+        return cls(data.test, data.judged_by, [*data.notes, *data.warnings])
 
-def open_test(source: str | os.PathLike[str], held_out: bool = False) -> Tested:
-    """See load_test. ``held_out``: of data without such a part, what ``load`` holds out of them, not all. DataError."""
+
+def open_test(source: str | os.PathLike[str]) -> Tested:
+    """See load_test."""
     opened = _digits() if _is_digits(source) else _other_form(source)
     if opened is None:
         layout = class_folders.layout(Path(source))
         if part := next((part for part in (TEST, VALIDATION) if part in layout.parts), None):
             return _of_class_folders(layout, layout.parts[part], f"{_within(layout, part)}, the {part} set")
-        if not layout.parts and not held_out:
+        if not layout.parts:
             return _of_class_folders(layout, layout.folder, ALL)
         opened = _class_folders(layout)
     if part := next((part for part in (TEST, VALIDATION) if part in opened.parts), None):
         _refuse(opened)
         tested = opened.parts[part]
         return Tested(tested.dataset, f"{tested.called}, the {part} set", [*opened.notes, *map(str, opened.findings)])
-    data = _data(opened)
-    return Tested(data.test, data.judged_by, [*data.notes, *data.warnings])
+    return Tested.judging(_data(opened))
 
 
 def _of_class_folders(layout: class_folders.Layout, folder: Path, part: str) -> Tested:

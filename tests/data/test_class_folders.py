@@ -54,9 +54,8 @@ def test_of_three_parts_the_validation_part_judges_and_the_test_part_is_kept_asi
     assert loaded.judged_by == f"{validation}/, the validation set"
     assert {path.parts[-3] for path in loaded.kept_aside.paths} == {"test"}
     assert loaded.notes == ["test/, the test set, is kept aside: alexnet-np evaluate tests on it"]
-    for held_out in (False, True):
-        tested = data.sources.open_test(tmp_path, held_out)
-        assert ({path.parts[-3] for path in tested.dataset.paths}, tested.part) == ({"test"}, "test/, the test set")
+    tested = data.sources.open_test(tmp_path)
+    assert ({path.parts[-3] for path in tested.dataset.paths}, tested.part) == ({"test"}, "test/, the test set")
     (tmp_path / "test/cat/again.png").write_bytes((tmp_path / "train/cat/oftrain0.png").read_bytes())
     report = check(tmp_path)
     assert report.pictures == {"train": 8, "validation": 8, "test": 9}
@@ -68,10 +67,7 @@ def test_what_is_tested_is_the_test_part_else_the_validation_part_else_what_was_
     assert (len(data.load_test(tmp_path)), data.sources.open_test(tmp_path).part) == (2, data.sources.HELD_OUT)
     write(tmp_path, "valid")
     assert data.sources.open_test(tmp_path).part == "valid/, the validation set"
-    assert (len(data.load_test(tmp_path / "train")), len(data.sources.open_test(tmp_path / "train", True).dataset)) == (
-        8,
-        2,
-    )
+    assert (len(data.load_test(tmp_path / "train")), len(data.load(tmp_path / "train").test)) == (8, 2)
 
 
 @pytest.mark.parametrize(
