@@ -48,13 +48,13 @@ class Artist:
                 self.tell(missing(job.path, error))
 
     def is_free(self) -> bool:
-        """Whether nothing is being drawn; what came of the last drawing is told."""
+        """Whether nothing is being drawn. Reports the figures that are missing from the last drawing."""
         if self._drawing is not None and self._drawing.process.poll() is not None:
             self.wait()
         return self._drawing is None
 
     def wait(self) -> None:
-        """Until nothing is being drawn; what came of it is told."""
+        """Wait until nothing is being drawn, and report the figures that are missing."""
         drawing, self._drawing = self._drawing, None
         if drawing is not None:
             for warning in drawing.end():
@@ -95,7 +95,7 @@ class _Drawing:
 
 
 def draw(jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
-    """Draw these here and now. A figure that fails is told of, and costs nothing else."""
+    """Draw these here and now. A figure that fails is reported, and costs nothing else."""
     for job in jobs:
         try:
             job.draw(job.path, *job.arguments)

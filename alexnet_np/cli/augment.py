@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from . import telling
 from .augmentation import add_augmentation, augmented, settings_given
-from .common import UserError, add_download, count, fetch, natural, sentences
+from .common import UserError, add_download, count, fetch, flag, natural, sentences
 
 if TYPE_CHECKING:
-    from ..data import Data, Preparation
+    import numpy as np
+
+    from ..data import Preparation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("expected --preview PNG or --write-mean-image NPY")
     for_preview = settings_given(args) + [name for name in ("picture", "seed") if getattr(args, name) is not None]
     if args.preview is None and for_preview:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in for_preview)
+        flags = ", ".join(map(flag, for_preview))
         raise UserError(f"{flags}: expected --preview too: the mean image is that of all images, not augmented")
     number, seed = args.picture or 0, args.seed or 0
     with sentences():
@@ -74,19 +76,19 @@ def run(args: argparse.Namespace) -> int:
             colour = mean.mean(axis=(0, 1), dtype=np.float64).round(1).tolist()
             print(f"{args.write_mean_image}: {side}x{side}, mean colour {colour}")
         if args.preview is not None:
-            _draw(args.preview, loaded, number, preparation, f"augmentation {args.augment!r}", seed)
+            label = loaded.train.classes[loaded.train.labels[number]]
+            title = f"{loaded.name}, {label}: augmentation {args.augment!r}"
+            _draw(args.preview, picture, preparation, title, seed)
             print(args.preview)
     return 0
 
 
-def _draw(path: Path, loaded: "Data", number: int, preparation: "Preparation", what: str, seed: int) -> None:
+def _draw(path: Path, picture: "np.ndarray", preparation: "Preparation", title: str, seed: int) -> None:
     """Draw the sheet. UserError where that fails, whatever matplotlib says."""
-    picture = loaded.train.image(number)
-    label = loaded.train.classes[loaded.train.labels[number]]
     try:
         from ..data.contact_sheet import contact_sheet
 
-        contact_sheet(path, picture, preparation, f"{loaded.name}, {label}: {what}", seed)
+        contact_sheet(path, picture, preparation, title, seed)
     except ImportError as error:
         raise UserError(f"the sheet is drawn with matplotlib (pip install 'alexnet-np[demo]'): {error}") from error
     except Exception as error:

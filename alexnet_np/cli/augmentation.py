@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..augmentations import AUGMENTATIONS, CROPS
-from .common import amount
+from .common import amount, flag
 
 if TYPE_CHECKING:
     from ..data import Data, Preparation
@@ -35,7 +35,7 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         "--mirror", action=argparse.BooleanOptionalAction, help="half of the pictures (default: photographs only)"
     )
     for name, text in STRENGTHS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=amount, metavar="S", help=text)
+        group.add_argument(flag(name), type=amount, metavar="S", help=text)
     group.add_argument(
         "--colours",
         choices=COLOURS,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import config, telling
 from .augmentation import augmented
-from .common import UserError, fetch, print_json
+from .common import UserError, fetch, flag, print_json
 
 if TYPE_CHECKING:
     from ..data import Data
@@ -160,8 +160,7 @@ def check_resumed(args: argparse.Namespace) -> None:
     fixed = [name for name in config.outside_group(args.parser, "run") if name != "data"]
     others = [name for name in fixed if getattr(args, name) != own.get(name)]  # None is not in the file
     if others := others + ["out"] * (args.out is not None):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise UserError(f"--resume continues with the run's own settings: leave out {flags}")
+        raise UserError(f"--resume continues with the run's own settings: leave out {', '.join(map(flag, others))}")
 
 
 def _trainer(

@@ -24,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     worker = import_module("benchmarks.worker")
     try:
         return int(import_module("benchmarks.__main__").main(args.others) or 0)
-    except worker.ContenderError as error:  # no contender's: those are told of in the report
+    except worker.ContenderError as error:  # no contender's: the report names those
         raise UserError(str(error)) from error

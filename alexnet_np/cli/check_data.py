@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..data.check import check
-    from ..data.classes import printable
+    from ..reading import printable
 
     with sentences():
         fetch(args)

@@ -163,6 +163,11 @@ def listed(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
 
 
+def flag(name: str) -> str:
+    """How a setting is written on the command line: batch_size is --batch-size."""
+    return f"--{name.replace('_', '-')}"
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     return _number(text, int, 1, "a whole number of at least 1")

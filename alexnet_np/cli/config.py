@@ -19,6 +19,7 @@ from typing import Any
 
 from ..files import written_whole
 from ..reading import printable, read_text
+from .common import flag
 
 MAX_BYTES = 20_000  # of a file; a run's has 2,000, and the parser takes a second for a hostile one of this size
 NO_SETTINGS = ("help", "config", "resume")
@@ -74,7 +75,7 @@ def check_texts(values: Mapping[str, Any]) -> None:
             str(value).encode()
         except UnicodeEncodeError as error:
             expected = "expected a name in UTF-8, for the run's files to hold"
-            raise ValueError(f"--{name.replace('_', '-')}: {expected}, got {printable(str(value)):.200}") from error
+            raise ValueError(f"{flag(name)}: {expected}, got {printable(str(value)):.200}") from error
 
 
 def outside_group(parser: argparse.ArgumentParser, title: str) -> list[str]:

@@ -1,6 +1,6 @@
 """What a training run leaves in its folder, on the way and at its end.
 
-A file that cannot be written on the way (a full disk, say) is told of, and the training goes on: what was
+A file that cannot be written on the way (a full disk, say) is reported, and the training goes on: what was
 there before is still whole. At the end it is an error. Where the whole folder has gone, it is one at once.
 """
 
@@ -201,7 +201,7 @@ class Keeper:
             self.events = None
 
     def _figures(self, result: Evaluation) -> list[Job]:
-        """What is to be drawn, with all that it needs from the network. A failure is told of."""
+        """What is to be drawn, with all that it needs from the network. A failure is a warning."""
         trainer, folder = self.trainer, self.folder
         title = f"{type(trainer.net).__name__} on {self.data_name}: test accuracy {100 * result.top1:.1f} %"
         classes = trainer.test.dataset.classes
@@ -233,7 +233,7 @@ class Keeper:
 
     @contextmanager
     def _going_on(self, then: str = "; the training goes on") -> Iterator[None]:
-        """What cannot be written is told of, unless the whole folder has gone: then FolderGoneError is raised."""
+        """What cannot be written is a warning, unless the whole folder has gone: then FolderGoneError is raised."""
         self.lock.check()
         try:
             yield

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from .. import metrics, runs
-    from ..data import classes
+    from ..reading import printable
 
     with sentences():
         path = args.weights or runs.latest()
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             if not args.json:
                 print(image)
                 for guess in guesses:
-                    print(f"  {100 * guess['probability']:5.1f} %  {classes.printable(guess['class'])}", flush=True)
+                    print(f"  {100 * guess['probability']:5.1f} %  {printable(guess['class'])}", flush=True)
     if args.json:
         print_json([result | {"assumed": assumed_of(trained, assumed), "notes": trained.notes} for result in results])
     return 0

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..recipe import FREEZABLE, OPTIMIZERS, SCHEDULES, Recipe
-from .common import amount, count, natural, share
+from .common import amount, count, flag, natural, share
 
 FLAGS: dict[str, tuple[dict[str, Any], str]] = {
     "epochs": ({"type": count, "metavar": "N"}, "passes over the training pictures"),
@@ -44,8 +44,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recipe")
     for field in fields(Recipe):
         options, text = FLAGS[field.name]
-        flag = f"--{field.name.replace('_', '-')}"
-        group.add_argument(flag, **options, default=field.default, help=f"{text} (default: %(default)s)")
+        group.add_argument(flag(field.name), **options, default=field.default, help=f"{text} (default: %(default)s)")
 
 
 # Settings that only some choices of another setting look at.
@@ -62,6 +61,6 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     recipe = Recipe(**{name: getattr(args, name) for name in FLAGS})
     for name, (other, values) in ONLY_WITH.items():
         if getattr(recipe, name) != getattr(Recipe, name) and getattr(recipe, other) not in values:
-            flag, needed = name.replace("_", "-"), " or ".join(values)
-            raise ValueError(f"--{flag}: expected --{other} {needed} with it, got {getattr(recipe, other)}")
+            needed, got = " or ".join(values), getattr(recipe, other)
+            raise ValueError(f"{flag(name)}: expected {flag(other)} {needed} with it, got {got}")
     return recipe

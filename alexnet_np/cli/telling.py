@@ -44,7 +44,7 @@ class Say:
 
 def about(data: "Data") -> Iterator[str]:
     """A line for each note and warning about the data: what was chosen, what is ignored, what may be wrong."""
-    from ..data.classes import printable
+    from ..reading import printable
 
     yield from (f"Note: {printable(note)}" for note in data.notes)
     yield from (f"Warning: {printable(warning)}" for warning in data.warnings[:WARNINGS])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..reading import printable as printable
+from ..reading import printable
 from .dataset import DataError, Dataset
 
 FEW = 5  # names in a message

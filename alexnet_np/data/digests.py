@@ -14,8 +14,8 @@ from typing import Self
 
 import numpy as np
 
+from ..reading import printable
 from . import mean_image
-from .classes import printable
 from .dataset import Arrays, Dataset, Files
 from .mean_image import MeanImage
 from .preparation import Preparation
